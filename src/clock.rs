@@ -1,0 +1,63 @@
+//! The one place where the time of day comes from.
+//!
+//! A running controller follows the machine's clock; a test holds a [`Clock::paused`] one that
+//! moves only with tokio's (pausable) time, so a day passes in a millisecond and every run is the
+//! same. Nothing else in the crate may ask the system for the time: `clippy.toml` sees to it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+/// A source of timestamps; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    source: Source,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    Runtime { origin: Timestamp, started: Instant },
+}
+
+impl Clock {
+    /// The machine's own clock, jumps and all.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { source: Source::System }
+    }
+
+    /// A clock that starts at `origin` and advances with tokio's time, paused time included.
+    #[must_use]
+    pub fn starting_at(origin: Timestamp) -> Self {
+        Self { source: Source::Runtime { origin, started: Instant::now() } }
+    }
+
+    /// The time of day.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        match &self.source {
+            #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+            Source::System => Timestamp::now(),
+            Source::Runtime { origin, started } => *origin + started.elapsed(),
+        }
+    }
+
+    /// Waits for `duration` of tokio's time.
+    pub async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_runtime_clock_moves_with_paused_time() {
+        let clock = Clock::starting_at(Timestamp::UNIX_EPOCH);
+        clock.sleep(Duration::from_secs(86_400)).await;
+        assert_eq!(clock.now().as_second(), 86_400);
+    }
+}
