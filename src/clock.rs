@@ -25,13 +25,20 @@ impl Clock {
     /// The machine's own clock, jumps and all.
     #[must_use]
     pub fn system() -> Self {
-        Self { source: Source::System }
+        Self {
+            source: Source::System,
+        }
     }
 
     /// A clock that starts at `origin` and advances with tokio's time, paused time included.
     #[must_use]
     pub fn starting_at(origin: Timestamp) -> Self {
-        Self { source: Source::Runtime { origin, started: Instant::now() } }
+        Self {
+            source: Source::Runtime {
+                origin,
+                started: Instant::now(),
+            },
+        }
     }
 
     /// The time of day.

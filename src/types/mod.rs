@@ -1,1 +1,23 @@
-//! Placeholder.
+//! The kinds, ids and values that everything else speaks of. Pure data: no I/O, no clock.
+//!
+//! - [`meta`]: Kubernetes' object metadata, conditions and keys, and the untyped [`meta::Object`].
+//! - [`stack`], [`account`], [`machine`], [`core`]: the kinds, `spec` and `status`.
+//! - [`ledger`]: what Weir has recorded of the resources it made; part of a stack's status.
+//! - [`inventory`]: what the last look at a CloudStack account saw.
+//! - [`action`]: one CloudStack command, decided but not yet sent.
+//! - [`role`]: Clearwater's roles and their ports.
+//! - [`admission`]: defaulting and validation of what users write.
+
+pub mod account;
+pub mod action;
+pub mod admission;
+pub mod core;
+pub mod duration;
+pub mod id;
+pub mod inventory;
+pub mod ledger;
+pub mod machine;
+pub mod meta;
+pub mod role;
+pub mod schema;
+pub mod stack;

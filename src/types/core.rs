@@ -1,0 +1,158 @@
+//! `Secret`, `Event`, `Lease` and `Namespace`: Kubernetes' own kinds, as far as Weir uses them.
+
+use std::{collections::BTreeMap, fmt};
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{id::Uid, meta::resource};
+
+/// A value that is never printed: no `Debug`, no `Display`.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Confidential(String);
+
+impl Confidential {
+    /// Wraps a value.
+    #[must_use]
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, for the one place that must send it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Confidential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[confidential]")
+    }
+}
+
+resource! {
+    /// Keys and passwords, as in Kubernetes: `data` is base64, `stringData` is plain and
+    /// write-only.
+    Secret {
+        /// The type, by default `Opaque`.
+        #[serde(rename = "type", default = "opaque")]
+        kind_of_secret: String,
+        /// Values in base64.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        data: BTreeMap<String, Confidential>,
+        /// Plain values; moved into `data` when the object is written.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        string_data: BTreeMap<String, Confidential>,
+    }
+}
+
+fn opaque() -> String {
+    "Opaque".to_owned()
+}
+
+resource! {
+    /// Something that happened to an object (core/v1 form; `events.k8s.io` shows the same store).
+    Event {
+        /// The object that it happened to.
+        involved_object: ObjectReference,
+        /// One CamelCase word.
+        reason: String,
+        /// A sentence for people.
+        #[serde(default)]
+        message: String,
+        /// `Normal` or `Warning`.
+        #[serde(rename = "type", default)]
+        level: String,
+        /// How often it happened since `firstTimestamp`.
+        #[serde(default)]
+        count: i32,
+        /// When it was first seen.
+        #[serde(default)]
+        #[schemars(with = "Option<String>")]
+        first_timestamp: Option<Timestamp>,
+        /// When it was last seen.
+        #[serde(default)]
+        #[schemars(with = "Option<String>")]
+        last_timestamp: Option<Timestamp>,
+        /// Who reports it.
+        #[serde(default)]
+        source: EventSource,
+        /// The controller that reports it.
+        #[serde(default)]
+        reporting_component: String,
+        /// The instance of that controller.
+        #[serde(default)]
+        reporting_instance: String,
+    }
+}
+
+/// Points at an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ObjectReference {
+    /// `apiVersion` of the object.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<Uid>,
+    /// The part of it that is meant.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub field_path: String,
+}
+
+/// Who reports an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct EventSource {
+    /// The component, like `weir-controller`.
+    pub component: String,
+    /// The host it runs on.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub host: String,
+}
+
+resource! {
+    /// Who leads, and until when, as in Kubernetes.
+    Lease {
+        /// The claim.
+        #[serde(default)]
+        spec: LeaseSpec,
+    }
+}
+
+/// A claim to lead.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LeaseSpec {
+    /// Who holds the lease.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder_identity: Option<String>,
+    /// For how many seconds after `renewTime` the claim stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease_duration_seconds: Option<i32>,
+    /// When the present holder took it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub acquire_time: Option<Timestamp>,
+    /// When the present holder last renewed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub renew_time: Option<Timestamp>,
+    /// How often it changed hands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease_transitions: Option<i32>,
+}
+
+resource! {
+    /// A tenant: the space in which names are unique.
+    Namespace {}
+}

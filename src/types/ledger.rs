@@ -1,0 +1,224 @@
+//! What Weir has recorded of the resources it made: the one durable memory of the loop.
+//!
+//! The ledger is part of a stack's status and is written, flushed, *before* each command that
+//! it speaks of. An id in it is ours even where every mark in CloudStack was wiped; a mark in
+//! CloudStack without an entry here proves nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    action::Action,
+    id::{AclId, AddressId, AffinityGroupId, JobId, NetworkId, TemplateId, VmId, VpcId},
+    role::Role,
+};
+
+/// Everything that Weir made for one stack.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Ledger {
+    /// The VPC, where Weir made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vpc: Option<VpcId>,
+    /// The network ACL list, where Weir made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acl: Option<AclId>,
+    /// The tier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<NetworkId>,
+    /// The affinity group of each role that has one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub affinity_groups: BTreeMap<Role, AffinityGroupId>,
+    /// One entry for each machine, by the name of the `Machine`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub machines: BTreeMap<String, MachineRecord>,
+    /// Commands that were sent, or were about to be, and whose outcome is not known yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<Pending>,
+    /// The last failure of each subject, until it succeeds.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub failures: BTreeMap<String, Failure>,
+    /// Foreign resources in our tier that were told once.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub told: BTreeSet<String>,
+}
+
+/// What Weir knows of one machine, whichever VM realises it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MachineRecord {
+    /// Its role.
+    pub role: Role,
+    /// Its number within the role, from 0.
+    pub index: u32,
+    /// The host name of its VM.
+    pub host_name: String,
+    /// Its address in the tier.
+    pub private_address: Ipv4Addr,
+    /// Its public address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_address: Option<PublicAddress>,
+    /// A public address that it had and lost; asked for again before any other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_address: Option<Ipv4Addr>,
+    /// The VM that realises it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<VmId>,
+    /// What its root disk was last made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
+    /// VMs that realised it before and are still to be destroyed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<Former>,
+    /// Names and addresses that a dead VM still holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<Held>,
+    /// What was done to heal it, newest last; at most [`MAX_REMEDIATIONS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remediations: Vec<Remediation>,
+    /// Since when it has been running and healthy, or the reverse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub started_at: Option<Timestamp>,
+    /// Whether it is being taken away: scaled in, or its stack deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retiring: bool,
+}
+
+/// Remediations that are remembered of a machine: enough for the hourly budget and for a
+/// person to see the pattern.
+pub const MAX_REMEDIATIONS: usize = 16;
+
+/// A public address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PublicAddress {
+    /// Its id; belongs to the address, not to the lease.
+    pub id: AddressId,
+    /// The address.
+    pub ip: Ipv4Addr,
+}
+
+/// What a root disk was made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Image {
+    /// The template.
+    pub template: TemplateId,
+    /// SHA-256 of the user data at that time.
+    pub user_data: String,
+}
+
+/// A VM that realised a machine before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Former {
+    /// The VM.
+    pub vm: VmId,
+    /// Why it had to go.
+    pub reason: String,
+    /// Since when.
+    #[schemars(with = "String")]
+    pub since: Timestamp,
+}
+
+/// A name or an address that a dead VM holds until CloudStack purges it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    /// The host name.
+    pub host_name: String,
+    /// The address in the tier.
+    pub private_address: Ipv4Addr,
+    /// The dead VM, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<VmId>,
+    /// When CloudStack purges it at the latest, with its default settings.
+    #[schemars(with = "String")]
+    pub until: Timestamp,
+}
+
+/// One attempt to heal a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Remediation {
+    /// Which rung of the ladder.
+    pub rung: Rung,
+    /// When.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+/// The ladder of remediation, mildest first.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Rung {
+    /// Start a stopped VM.
+    Start,
+    /// Reboot a VM that does not serve.
+    Reboot,
+    /// New root disk, same VM.
+    Reimage,
+    /// New VM, same name and addresses.
+    Replace,
+}
+
+impl Rung {
+    /// The rung as metric label.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Reboot => "reboot",
+            Self::Reimage => "reimage",
+            Self::Replace => "replace",
+        }
+    }
+}
+
+/// A command whose outcome is not known yet. Written before the command is sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Pending {
+    /// What it is done to, like `machine ims-sprout-0`; one pending command a subject.
+    pub subject: String,
+    /// The command.
+    #[schemars(with = "serde_json::Value")]
+    pub action: Action,
+    /// Why.
+    pub reason: String,
+    /// The job id that Weir chose (`customjobid`); for a synchronous command just a label.
+    pub job: JobId,
+    /// When it was recorded.
+    #[schemars(with = "String")]
+    pub since: Timestamp,
+    /// The id that the answer to the submit gave to what is being made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+}
+
+/// The last failure of a subject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// The command that failed.
+    pub command: String,
+    /// One CamelCase word.
+    pub reason: String,
+    /// What CloudStack said.
+    pub message: String,
+    /// How many times in a row.
+    pub times: u32,
+    /// When it last failed.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    /// Not tried again before.
+    #[schemars(with = "String")]
+    pub retry_after: Timestamp,
+}
