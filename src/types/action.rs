@@ -11,7 +11,7 @@ use super::{
         AclId, AclRuleId, AddressId, AffinityGroupId, JobId, NetworkId, NicId, OfferingId,
         TemplateId, VmId, VpcId, ZoneId,
     },
-    inventory::{AclList, Address, AffinityGroup},
+    inventory::{AclList, Address, AffinityGroup, List},
     stack::RuleSpec,
 };
 
@@ -302,6 +302,15 @@ pub enum TagKind {
 }
 
 impl TagKind {
+    const fn list(self) -> &'static [List] {
+        match self {
+            Self::UserVm => &[List::Vms],
+            Self::Vpc => &[List::Vpcs],
+            Self::Network => &[List::Networks],
+            Self::PublicIpAddress => &[List::Addresses],
+        }
+    }
+
     /// As CloudStack spells it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -315,6 +324,40 @@ impl TagKind {
 }
 
 impl Action {
+    /// The lists of a look that the command changes.
+    #[must_use]
+    pub const fn touches(&self) -> &'static [List] {
+        match self {
+            Self::CreateVpc { .. } => &[List::Vpcs],
+            Self::DeleteVpc { .. } => &[List::Vpcs, List::Rules, List::Addresses],
+            Self::CreateAclList { .. }
+            | Self::CreateAffinityGroup { .. }
+            | Self::DeleteAffinityGroup { .. } => &[],
+            Self::DeleteAclList { .. }
+            | Self::CreateAclRule { .. }
+            | Self::UpdateAclRule { .. }
+            | Self::DeleteAclRule { .. } => &[List::Rules],
+            Self::CreateTier { .. } | Self::ReplaceAcl { .. } => &[List::Networks],
+            Self::DeleteTier { .. } => &[List::Networks, List::Addresses],
+            Self::AssociateAddress { .. }
+            | Self::ReleaseAddress { .. }
+            | Self::EnableStaticNat { .. }
+            | Self::DisableStaticNat { .. } => &[List::Addresses],
+            // The first start of a tier brings its network up.
+            Self::StartVm { .. } => &[List::Vms, List::Networks],
+            Self::DestroyVm { .. } | Self::ExpungeVm { .. } => &[List::Vms, List::Addresses],
+            Self::MoveNic { .. } => &[List::Vms, List::Addresses],
+            Self::DeployVm(_)
+            | Self::StopVm { .. }
+            | Self::RebootVm { .. }
+            | Self::ReimageVm { .. }
+            | Self::UpdateVm { .. }
+            | Self::ChangeOffering { .. }
+            | Self::SetAffinityGroups { .. } => &[List::Vms],
+            Self::Tag { kind, .. } | Self::Untag { kind, .. } => kind.list(),
+        }
+    }
+
     /// CloudStack's name of the command.
     #[must_use]
     pub const fn command(&self) -> &'static str {
@@ -393,8 +436,6 @@ pub mod mark {
     pub const INTENT: &str = "weirIntent";
     /// Tag: the uid of the stack.
     pub const TAG_STACK: &str = "weir.dev/stack";
-    /// Tag: the name of the machine.
-    pub const TAG_MACHINE: &str = "weir.dev/machine";
 
     /// The display text or description of what can carry no details: names the stack for people
     /// and its uid for Weir.

@@ -310,8 +310,8 @@ pub struct Inventory {
     pub vms: BTreeMap<VmId, Vm>,
     /// Public addresses.
     pub addresses: BTreeMap<AddressId, Address>,
-    /// Jobs in flight.
-    pub jobs: BTreeSet<JobId>,
+    /// Jobs in flight, where they were asked for since the last command.
+    pub jobs: Option<BTreeSet<JobId>>,
     vms_of_stack: BTreeMap<Uid, Vec<VmId>>,
     vms_in_network: BTreeMap<NetworkId, Vec<VmId>>,
     vms_named: BTreeMap<String, Vec<VmId>>,

@@ -44,6 +44,9 @@ pub struct Ledger {
     /// The last failure of each subject, until it succeeds.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub failures: BTreeMap<String, Failure>,
+    /// Addresses of the tier that destroyed VMs were parked on, until they are purged.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parked: Vec<Parked>,
     /// Foreign resources in our tier that were told once.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub told: BTreeSet<String>,
@@ -73,6 +76,10 @@ pub struct MachineRecord {
     /// What its root disk was last made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
+    /// Job ids of deploys that were sent for it and whose VM is not the recorded one; at most
+    /// [`MAX_DEPLOYS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deploys: Vec<JobId>,
     /// VMs that realised it before and are still to be destroyed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<Former>,
@@ -95,6 +102,9 @@ pub struct MachineRecord {
 /// person to see the pattern.
 pub const MAX_REMEDIATIONS: usize = 16;
 
+/// Deploys that are remembered of a machine, to know a late VM of theirs as ours.
+pub const MAX_DEPLOYS: usize = 16;
+
 /// A public address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PublicAddress {
@@ -102,6 +112,9 @@ pub struct PublicAddress {
     pub id: AddressId,
     /// The address.
     pub ip: Ipv4Addr,
+    /// Whether the tags that it brought from a former owner are gone.
+    #[serde(default)]
+    pub cleaned: bool,
 }
 
 /// What a root disk was made from.
@@ -138,6 +151,16 @@ pub struct Held {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vm: Option<VmId>,
     /// When CloudStack purges it at the latest, with its default settings.
+    #[schemars(with = "String")]
+    pub until: Timestamp,
+}
+
+/// An address that a destroyed VM was parked on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Parked {
+    /// The address in the tier.
+    pub address: Ipv4Addr,
+    /// When CloudStack purges the VM at the latest, with its default settings.
     #[schemars(with = "String")]
     pub until: Timestamp,
 }
@@ -221,4 +244,58 @@ pub struct Failure {
     /// Not tried again before.
     #[schemars(with = "String")]
     pub retry_after: Timestamp,
+}
+
+impl Ledger {
+    /// Whether nothing that Weir made is recorded any more.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.vpc.is_none()
+            && self.acl.is_none()
+            && self.tier.is_none()
+            && self.affinity_groups.is_empty()
+            && self.machines.is_empty()
+            && self.pending.is_empty()
+    }
+
+    /// The pending command on a subject.
+    #[must_use]
+    pub fn pending_on(&self, subject: &str) -> Option<&Pending> {
+        self.pending.iter().find(|pending| pending.subject == subject)
+    }
+
+    /// Whether a VM is, or was, one of ours by record.
+    #[must_use]
+    pub fn knows_vm(&self, vm: &VmId) -> bool {
+        self.machines.values().any(|machine| machine.knows_vm(vm))
+    }
+}
+
+impl MachineRecord {
+    /// A machine that has nothing yet.
+    #[must_use]
+    pub fn new(role: Role, index: u32, host_name: String, private_address: Ipv4Addr) -> Self {
+        Self {
+            role,
+            index,
+            host_name,
+            private_address,
+            public_address: None,
+            lost_address: None,
+            vm: None,
+            image: None,
+            deploys: Vec::new(),
+            former: Vec::new(),
+            held: Vec::new(),
+            remediations: Vec::new(),
+            started_at: None,
+            retiring: false,
+        }
+    }
+
+    /// Whether a VM realises, or realised, this machine.
+    #[must_use]
+    pub fn knows_vm(&self, vm: &VmId) -> bool {
+        self.vm.as_ref() == Some(vm) || self.former.iter().any(|former| former.vm == *vm)
+    }
 }
