@@ -167,10 +167,7 @@ impl Vm {
     /// The machine that it says it realises.
     #[must_use]
     pub fn marked_machine(&self) -> Option<&str> {
-        let machine = self
-            .details
-            .get(mark::MACHINE)
-            .or_else(|| self.tags.get(mark::TAG_MACHINE));
+        let machine = self.details.get(mark::MACHINE);
         machine.map(String::as_str)
     }
 

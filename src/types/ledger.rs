@@ -44,6 +44,20 @@ pub struct Ledger {
     /// The last failure of each subject, until it succeeds.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub failures: BTreeMap<String, Failure>,
+    /// Fingerprints of what was wanted of each subject when it was last found in sync. A
+    /// difference from the same wish is drift; one from a new wish is a change.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub applied: BTreeMap<String, u32>,
+    /// What was there and is gone, by subject, until it is there again.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub lost: BTreeMap<String, Lost>,
+    /// Public addresses that a lost command left half taken, to be given back.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub strays: BTreeSet<AddressId>,
+    /// Until when destroyed VMs hold the tier, where the account may not expunge them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub tier_held_until: Option<Timestamp>,
     /// Addresses of the tier that destroyed VMs were parked on, until they are purged.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parked: Vec<Parked>,
@@ -76,6 +90,9 @@ pub struct MachineRecord {
     /// What its root disk was last made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
+    /// SHA-256 of the user data that its VM was last given; takes effect with the next image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_data: Option<String>,
     /// Job ids of deploys that were sent for it and whose VM is not the recorded one; at most
     /// [`MAX_DEPLOYS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -93,6 +110,9 @@ pub struct MachineRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub started_at: Option<Timestamp>,
+    /// Whether its VM was stopped by Weir, to be changed and started again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub updating: bool,
     /// Whether it is being taken away: scaled in, or its stack deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retiring: bool,
@@ -153,6 +173,21 @@ pub struct Held {
     /// When CloudStack purges it at the latest, with its default settings.
     #[schemars(with = "String")]
     pub until: Timestamp,
+}
+
+/// Something that was there and is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Lost {
+    /// What was seen instead of it.
+    pub have: String,
+    /// The CloudStack id that it had.
+    pub id: String,
+    /// Whether it went with something that is known to be gone, so that it proves no outage.
+    #[serde(default)]
+    pub explained: bool,
+    /// Since when.
+    #[schemars(with = "String")]
+    pub since: Timestamp,
 }
 
 /// An address that a destroyed VM was parked on.
@@ -255,13 +290,16 @@ impl Ledger {
             && self.tier.is_none()
             && self.affinity_groups.is_empty()
             && self.machines.is_empty()
+            && self.strays.is_empty()
             && self.pending.is_empty()
     }
 
     /// The pending command on a subject.
     #[must_use]
     pub fn pending_on(&self, subject: &str) -> Option<&Pending> {
-        self.pending.iter().find(|pending| pending.subject == subject)
+        self.pending
+            .iter()
+            .find(|pending| pending.subject == subject)
     }
 
     /// Whether a VM is, or was, one of ours by record.
@@ -284,11 +322,13 @@ impl MachineRecord {
             lost_address: None,
             vm: None,
             image: None,
+            user_data: None,
             deploys: Vec::new(),
             former: Vec::new(),
             held: Vec::new(),
             remediations: Vec::new(),
             started_at: None,
+            updating: false,
             retiring: false,
         }
     }

@@ -1,0 +1,207 @@
+//! Public addresses and the static NAT that leads each to its machine's VM.
+
+use super::{Planner, Step, address_subject, wish::MachineWish};
+use crate::types::{
+    action::{Action, Question},
+    id::AddressId,
+    inventory::Address,
+    ledger::{MachineRecord, PublicAddress},
+    stack::DriftField,
+};
+
+impl Planner<'_> {
+    /// The next step of each machine's public address, and of addresses left half taken.
+    pub(super) fn addresses(&mut self) {
+        for wish in self.wish.machines.clone() {
+            match wish.public {
+                true => self.address(&wish),
+                false => self.release_address(&wish.name, "the manifest wants it no more"),
+            }
+        }
+        self.release_strays();
+    }
+
+    fn address(&mut self, wish: &MachineWish) {
+        let subject = address_subject(&wish.name);
+        let Some(record) = self.plan.ledger.machines.get(&wish.name).cloned() else {
+            return;
+        };
+        let Some(have) = &record.public_address else {
+            self.take_address(&subject, &record);
+            return;
+        };
+        let Some(row) = self.input.inventory.addresses.get(&have.id) else {
+            if self.confirmed_absent(Question::Address(have.id.clone())) {
+                self.address_is_gone(wish, have, "released");
+                self.take_address(&subject, &record_now(self, &wish.name));
+            } else {
+                self.wait(
+                    &subject,
+                    "Confirming",
+                    format!("address {} is not listed", have.ip),
+                );
+            }
+            return;
+        };
+        // Our id under another VPC is somebody else's lease of an address that we once had.
+        if self.vpc().is_some() && row.vpc != self.vpc() {
+            self.address_is_gone(wish, have, "given to another network");
+        } else if row.source_nat {
+            let message = format!("{} serves as the VPC's source NAT; taking another", row.ip);
+            self.warn(&subject, "SourceNat", message);
+            self.set_address(&wish.name, None);
+        } else if row.state != "Allocated" || row.job.is_some() {
+            self.wait(
+                &subject,
+                "JobRunning",
+                format!("address {} is {}", row.ip, row.state),
+            );
+        } else {
+            self.static_nat(&subject, &record, row);
+        }
+    }
+
+    fn take_address(&mut self, subject: &str, record: &MachineRecord) {
+        let Some(vpc) = self.vpc() else { return };
+        let (reason, ip) = match record.lost_address {
+            Some(ip) => (format!("it lost {ip}; asking for the same again"), Some(ip)),
+            None => ("the machine needs a public address".to_owned(), None),
+        };
+        let mut step = Step::new(subject, Action::AssociateAddress { vpc, ip }, reason);
+        if self.plan.ledger.lost.contains_key(subject) {
+            step = step.repairs(DriftField::PublicAddress);
+            if !self.may_repair(DriftField::PublicAddress) {
+                return;
+            }
+        }
+        self.step(step);
+    }
+
+    fn address_is_gone(&mut self, wish: &MachineWish, had: &PublicAddress, how: &str) {
+        let subject = address_subject(&wish.name);
+        self.lose(&subject, how, had.id.as_str());
+        let drift = self
+            .difference(&subject, DriftField::PublicAddress, had.ip, how)
+            .of(&had.id);
+        self.drift(drift);
+        if let Some(record) = self.plan.ledger.machines.get_mut(&wish.name) {
+            record.lost_address = Some(had.ip);
+            record.public_address = None;
+        }
+    }
+
+    fn set_address(&mut self, machine: &str, address: Option<PublicAddress>) {
+        if let Some(record) = self.plan.ledger.machines.get_mut(machine) {
+            record.public_address = address;
+        }
+    }
+
+    /// Leads the address to the machine's VM, away from any other.
+    fn static_nat(&mut self, subject: &str, record: &MachineRecord, row: &Address) {
+        let vm = record
+            .vm
+            .as_ref()
+            .and_then(|vm| self.input.inventory.vms.get(vm));
+        let tier = self.plan.ledger.tier.clone();
+        let ready = match (&vm, &tier) {
+            (Some(vm), Some(tier)) => !vm.state.dead() && vm.nic_in(tier).is_some(),
+            _ => false,
+        };
+        let want = record.vm.as_ref();
+        self.consider(subject, want.map_or("", |vm| vm.as_str()));
+        if want.is_some() && row.vm.as_ref() == want {
+            self.in_sync();
+            return;
+        }
+        let name = |vm: &crate::types::id::VmId| match self.input.inventory.vms.get(vm) {
+            Some(row) => row.name.clone(),
+            None => format!("VM {vm}, which is gone"),
+        };
+        let wanted = want.map_or_else(|| "no VM".to_owned(), name);
+        if let Some(other) = &row.vm {
+            let have = name(other);
+            let drift = self
+                .difference(subject, DriftField::StaticNat, &wanted, &have)
+                .of(&row.id);
+            if self.drift(drift) {
+                let reason = format!("{} leads to {have} instead of {wanted}", row.ip);
+                let action = Action::DisableStaticNat {
+                    address: row.id.clone(),
+                };
+                self.step(Step::new(subject, action, reason).repairs(DriftField::StaticNat));
+            }
+            return;
+        }
+        let (Some(vm), Some(tier), true) = (want, tier, ready) else {
+            return;
+        };
+        let drift = self
+            .difference(subject, DriftField::StaticNat, &wanted, "off")
+            .of(&row.id);
+        let drifted = self.was_in_sync(subject);
+        if self.drift(drift) {
+            let reason = format!("{} leads to {wanted}", row.ip);
+            let action = Action::EnableStaticNat {
+                address: row.id.clone(),
+                vm: vm.clone(),
+                tier,
+            };
+            let step = Step::new(subject, action, reason);
+            self.step(if drifted {
+                step.repairs(DriftField::StaticNat)
+            } else {
+                step
+            });
+        }
+    }
+
+    /// Gives a machine's public address back.
+    pub(super) fn release_address(&mut self, machine: &str, reason: &str) {
+        let address = self.plan.ledger.machines.get(machine).and_then(|record| {
+            record
+                .public_address
+                .as_ref()
+                .map(|address| address.id.clone())
+        });
+        let Some(address) = address else { return };
+        if !self.ours_still(&address) {
+            self.set_address(machine, None);
+            return;
+        }
+        let action = Action::ReleaseAddress { address };
+        self.step(Step::new(address_subject(machine), action, reason));
+    }
+
+    /// Whether a recorded address is still leased to a network of ours.
+    fn ours_still(&self, address: &AddressId) -> bool {
+        let row = self.input.inventory.addresses.get(address);
+        row.is_some_and(|row| {
+            self.plan.ledger.vpc.is_none() || row.vpc.is_none() || row.vpc == self.any_vpc()
+        })
+    }
+
+    /// The VPC by id, whatever state it is in.
+    pub(super) fn any_vpc(&self) -> Option<crate::types::id::VpcId> {
+        match &self.spec().network.vpc {
+            crate::types::stack::VpcSpec::Existing { id } => Some(id.clone()),
+            crate::types::stack::VpcSpec::Owned { .. } => self.plan.ledger.vpc.clone(),
+        }
+    }
+
+    /// Addresses that a lost command left half taken.
+    pub(super) fn release_strays(&mut self) {
+        for address in self.plan.ledger.strays.clone() {
+            let subject = format!("stray {address}");
+            let action = Action::ReleaseAddress { address };
+            self.step(Step::new(
+                subject,
+                action,
+                "a lost command left it half taken",
+            ));
+        }
+    }
+}
+
+fn record_now(planner: &Planner<'_>, machine: &str) -> MachineRecord {
+    planner.plan.ledger.machines[machine].clone()
+}

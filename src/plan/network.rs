@@ -1,0 +1,522 @@
+//! The VPC, its network ACL list, the tier, the affinity groups, and each machine's place.
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use super::{Planner, Step, address_subject, machine_subject, wish};
+use crate::types::{
+    action::{Action, Answer, Question, mark},
+    id::{AclId, NetworkId, VmId, VpcId},
+    inventory::Network,
+    ledger::{Lost, MachineRecord},
+    role::Role,
+    stack::{AclSpec, DriftField, VpcSpec},
+};
+
+/// The tier's first addresses are left to people: gateways, jump hosts, things made by hand.
+const FIRST_HOST: u32 = 10;
+
+impl Planner<'_> {
+    /// The network from the outside in; what is inside waits until what is around it stands.
+    pub(super) fn network(&mut self) {
+        self.find_vpc();
+        if self.vpc().is_some() {
+            self.acl_list();
+            self.tier();
+        }
+        self.mourn();
+    }
+
+    /// The VPC, once it is there and may be built in.
+    pub(super) fn vpc(&self) -> Option<VpcId> {
+        let id = match &self.spec().network.vpc {
+            VpcSpec::Existing { id } => Some(id),
+            VpcSpec::Owned { .. } => self.plan.ledger.vpc.as_ref(),
+        };
+        id.filter(|id| {
+            self.input
+                .inventory
+                .vpcs
+                .get(id)
+                .is_some_and(|vpc| vpc.state == "Enabled")
+        })
+        .cloned()
+    }
+
+    /// The tier's network ACL list, once it is recorded.
+    pub(super) fn acl(&self) -> Option<AclId> {
+        match &self.spec().network.acl {
+            AclSpec::Existing { id } => Some(id.clone()),
+            AclSpec::Managed => self.plan.ledger.acl.clone(),
+        }
+    }
+
+    /// The tier, once it is there.
+    pub(super) fn tier_row(&self) -> Option<&Network> {
+        self.input
+            .inventory
+            .networks
+            .get(self.plan.ledger.tier.as_ref()?)
+    }
+
+    fn find_vpc(&mut self) {
+        match &self.spec().network.vpc {
+            VpcSpec::Existing { id } => self.existing_vpc(id),
+            VpcSpec::Owned { .. } => self.owned_vpc(),
+        }
+    }
+
+    fn existing_vpc(&mut self, id: &VpcId) {
+        match self.input.inventory.vpcs.get(id) {
+            Some(vpc) if vpc.state == "Enabled" => {}
+            Some(vpc) => {
+                self.blocked("vpc", "WaitingOnVpc", format!("VPC {id} is {}", vpc.state));
+            }
+            None if self.confirmed_absent(Question::Vpc(id.clone())) => {
+                let message = format!("spec.network.vpc.id: the account has no VPC {id}");
+                self.blocked("vpc", "NotFound", message);
+            }
+            None => self.wait(
+                "vpc",
+                "Confirming",
+                format!("looking whether VPC {id} exists"),
+            ),
+        }
+    }
+
+    fn owned_vpc(&mut self) {
+        let VpcSpec::Owned { cidr, .. } = &self.spec().network.vpc else {
+            return;
+        };
+        if let Some(id) = self.plan.ledger.vpc.clone() {
+            match self.input.inventory.vpcs.get(&id) {
+                Some(vpc) if vpc.state == "Enabled" => return,
+                Some(vpc) => {
+                    self.wait("vpc", "WaitingOnVpc", format!("VPC {id} is {}", vpc.state));
+                    return;
+                }
+                None if self.confirmed_absent(Question::Vpc(id.clone())) => self.vpc_is_gone(&id),
+                None => {
+                    self.wait("vpc", "Confirming", format!("VPC {id} is not listed"));
+                    return;
+                }
+            }
+        }
+        let stack = &self.input.stack.metadata;
+        let (Some(offering), Some(zone)) = (self.wish.vpc_offering.clone(), self.wish.zone.clone())
+        else {
+            return;
+        };
+        let action = Action::CreateVpc {
+            name: stack.name.clone(),
+            display_text: mark::text(&stack.namespace, &stack.name, self.uid),
+            cidr: *cidr,
+            offering,
+            zone,
+        };
+        self.create("vpc", action, "the stack needs its VPC");
+    }
+
+    /// What was inside a VPC went with it; machines and addresses are confirmed one by one.
+    fn vpc_is_gone(&mut self, id: &VpcId) {
+        self.lose("vpc", "deleted", id.as_str());
+        if let Some(tier) = self.plan.ledger.tier.take() {
+            self.tier_is_gone(&tier, "deleted with its VPC");
+        }
+        self.plan.ledger.vpc = None;
+        self.plan.ledger.acl = None;
+    }
+
+    /// A tier cannot be deleted while a VM is in it, so its machines' VMs are gone too.
+    fn tier_is_gone(&mut self, tier: &NetworkId, have: &str) {
+        self.lose("tier", have, tier.as_str());
+        self.plan.ledger.tier = None;
+        let inventory = self.input.inventory;
+        for (name, record) in &mut self.plan.ledger.machines {
+            let gone = |vm: &VmId| !inventory.vms.contains_key(vm);
+            record.former.retain(|former| !gone(&former.vm));
+            if let Some(vm) = record.vm.take_if(|vm| gone(vm)) {
+                (record.started_at, record.updating) = (None, false);
+                let lost = Lost {
+                    have: "destroyed with its tier".to_owned(),
+                    id: vm.to_string(),
+                    explained: true,
+                    since: self.input.now,
+                };
+                self.plan.ledger.lost.insert(machine_subject(name), lost);
+            }
+        }
+    }
+
+    /// A step that makes something: the repair of a loss, or just the next thing to make.
+    fn create(&mut self, subject: &str, action: Action, reason: &str) {
+        let step = match self.plan.ledger.lost.get(subject) {
+            None => Step::new(subject, action, reason),
+            Some(lost) => Step::new(subject, action, format!("it was {}", lost.have))
+                .repairs(DriftField::Existence),
+        };
+        if step.repairs.is_none() || self.may_repair(DriftField::Existence) {
+            self.step(step);
+        }
+    }
+
+    pub(super) fn may_repair(&self, field: DriftField) -> bool {
+        self.spec().drift.mode(field) == crate::types::stack::DriftMode::Repair
+    }
+
+    /// Remembers that something is gone until it is there again.
+    pub(super) fn lose(&mut self, subject: &str, have: &str, id: &str) {
+        let (have, id, since) = (have.to_owned(), id.to_owned(), self.input.now);
+        let lost = Lost {
+            have,
+            id,
+            explained: false,
+            since,
+        };
+        self.plan
+            .ledger
+            .lost
+            .entry(subject.to_owned())
+            .or_insert(lost);
+    }
+
+    /// Shows every loss as drift until it is made good.
+    fn mourn(&mut self) {
+        let ledger = &self.plan.ledger;
+        let back = |subject: &str| match subject {
+            "vpc" => ledger.vpc.is_some(),
+            "tier" => ledger.tier.is_some(),
+            "acl" => ledger.acl.is_some(),
+            _ => match subject.split_once(' ') {
+                Some(("affinity", role)) => ledger
+                    .affinity_groups
+                    .keys()
+                    .any(|known| known.name() == role),
+                Some(("address", machine)) => ledger
+                    .machines
+                    .get(machine)
+                    .is_none_or(|record| record.public_address.is_some()),
+                Some(("machine", machine)) => ledger
+                    .machines
+                    .get(machine)
+                    .is_none_or(|record| record.started_at.is_some()),
+                _ => true,
+            },
+        };
+        let mut lost = ledger.lost.clone();
+        lost.retain(|subject, _| !back(subject));
+        for (subject, lost) in &lost {
+            let drift = self
+                .difference(subject, DriftField::Existence, "exists", &lost.have)
+                .of(&lost.id);
+            self.drift(drift);
+        }
+        self.plan.ledger.lost = lost;
+    }
+
+    fn acl_list(&mut self) {
+        let AclSpec::Managed = self.spec().network.acl else {
+            return;
+        };
+        let Some(vpc) = self.vpc() else { return };
+        if let Some(acl) = self.plan.ledger.acl.clone() {
+            // No list of a look shows an empty ACL list, so it is only doubted when its rules or
+            // its tier are refused.
+            let doubted = self.plan.ledger.failures.keys().any(|subject| {
+                subject == "tier" || subject == "acl" || subject.starts_with("rule ")
+            });
+            let shown = self.input.inventory.rules_of(&acl).next().is_some();
+            if shown || !doubted {
+                return;
+            }
+            match self.ask(Question::AclLists) {
+                Some(Answer::AclLists(lists)) if lists.iter().all(|list| list.id != acl) => {
+                    self.lose("acl", "deleted", acl.as_str());
+                    self.plan.ledger.acl = None;
+                }
+                _ => return,
+            }
+        }
+        let stack = &self.input.stack.metadata;
+        let action = Action::CreateAclList {
+            vpc,
+            name: stack.name.clone(),
+            description: mark::text(&stack.namespace, &stack.name, self.uid),
+        };
+        self.create("acl", action, "the tier needs its network ACL list");
+    }
+
+    fn tier(&mut self) {
+        if let Some(id) = self.plan.ledger.tier.clone() {
+            if self.input.inventory.networks.contains_key(&id) {
+                self.tier_acl(&id);
+                return;
+            }
+            if !self.confirmed_absent(Question::Tier(id.clone())) {
+                self.wait("tier", "Confirming", format!("tier {id} is not listed"));
+                return;
+            }
+            self.tier_is_gone(&id, "deleted");
+        }
+        let Some(acl) = self.acl() else {
+            self.wait("tier", "WaitingOnAcl", "the network ACL list comes first");
+            return;
+        };
+        let stack = &self.input.stack.metadata;
+        let network = &self.spec().network;
+        let (Some(vpc), Some(offering), Some(zone)) = (
+            self.vpc(),
+            self.wish.tier_offering.clone(),
+            self.wish.zone.clone(),
+        ) else {
+            return;
+        };
+        let action = Action::CreateTier {
+            vpc,
+            acl,
+            name: stack.name.clone(),
+            display_text: mark::text(&stack.namespace, &stack.name, self.uid),
+            cidr: network.cidr.trunc(),
+            gateway: network.gateway(),
+            offering,
+            zone,
+        };
+        self.create("tier", action, "the machines need their tier");
+    }
+
+    fn tier_acl(&mut self, tier: &NetworkId) {
+        let Some(want) = self.acl() else { return };
+        let have = self.tier_row().and_then(|row| row.acl.clone());
+        self.consider("tier", want.as_str());
+        if have.as_ref() == Some(&want) {
+            self.in_sync();
+            return;
+        }
+        let have = have.map_or_else(|| "none".to_owned(), |acl| acl.to_string());
+        let drift = self
+            .difference("tier", DriftField::Acl, &want, &have)
+            .of(tier);
+        if self.drift(drift) {
+            let reason = format!("the tier has network ACL list {have} instead of {want}");
+            let action = Action::ReplaceAcl {
+                tier: tier.clone(),
+                acl: want,
+            };
+            self.step(Step::new("tier", action, reason).repairs(DriftField::Acl));
+        }
+    }
+
+    /// One affinity group for each role that wants one.
+    pub(super) fn affinity_groups(&mut self) {
+        for role in Role::ALL {
+            let subject = format!("affinity {role}");
+            let wanted = wish::affinity_kind(self.spec(), role).filter(|_| {
+                self.wish
+                    .machines
+                    .iter()
+                    .any(|machine| machine.role == role)
+            });
+            match (wanted, self.plan.ledger.affinity_groups.get(&role).cloned()) {
+                (None, None) => {}
+                (None, Some(group)) => {
+                    let action = Action::DeleteAffinityGroup { group };
+                    self.step(Step::new(
+                        subject,
+                        action,
+                        "the role wants no affinity group",
+                    ));
+                }
+                (Some(_), Some(_)) if !self.affinity_group_is_gone(role) => {}
+                (Some(kind), _) => self.create_affinity_group(&subject, role, kind),
+            }
+        }
+    }
+
+    fn create_affinity_group(&mut self, subject: &str, role: Role, kind: &str) {
+        let stack = &self.input.stack.metadata;
+        let short = self.uid.as_str().split('-').next().unwrap_or_default();
+        let action = Action::CreateAffinityGroup {
+            name: format!("weir-{}-{role}-{short}", stack.name),
+            kind: kind.to_owned(),
+            description: mark::text(&stack.namespace, &stack.name, self.uid),
+        };
+        let reason = format!("machines of {role} are kept on different hosts");
+        self.create(subject, action, &reason);
+    }
+
+    /// VMs carry their groups; only where none of the role's does is the group asked for.
+    fn affinity_group_is_gone(&mut self, role: Role) -> bool {
+        let Some(group) = self.plan.ledger.affinity_groups.get(&role).cloned() else {
+            return true;
+        };
+        let records = self
+            .plan
+            .ledger
+            .machines
+            .values()
+            .filter(|record| record.role == role);
+        let mut vms = records
+            .filter_map(|record| self.input.inventory.vms.get(record.vm.as_ref()?))
+            .peekable();
+        if vms.peek().is_none() || vms.any(|vm| vm.affinity_groups.contains(&group)) {
+            return false;
+        }
+        drop(vms);
+        match self.ask(Question::AffinityGroups) {
+            Some(Answer::AffinityGroups(groups)) if groups.iter().all(|row| row.id != group) => {
+                self.lose(&format!("affinity {role}"), "deleted", group.as_str());
+                self.plan.ledger.affinity_groups.remove(&role);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A record for each machine that is wanted, with its name and its address in the tier; the
+    /// others retire.
+    pub(super) fn records(&mut self) {
+        let wished: BTreeSet<&str> = self
+            .wish
+            .machines
+            .iter()
+            .map(|wish| wish.name.as_str())
+            .collect();
+        for (name, record) in &mut self.plan.ledger.machines {
+            record.retiring = !wished.contains(name.as_str());
+        }
+        for wish in self.wish.machines.clone() {
+            self.record(&wish);
+        }
+    }
+
+    fn record(&mut self, wish: &super::wish::MachineWish) {
+        let free_to_move = |record: &MachineRecord, address: Ipv4Addr| {
+            !record
+                .held
+                .iter()
+                .any(|held| held.private_address == address)
+        };
+        let current = self.plan.ledger.machines.get(&wish.name);
+        let address = match (current, wish.fixed) {
+            (None, Some(fixed)) => Some(fixed),
+            (None, None) => self.free_address(),
+            (Some(record), Some(fixed)) if free_to_move(record, fixed) => Some(fixed),
+            (Some(record), _) if !free_to_move(record, record.private_address) => {
+                self.free_address()
+            }
+            (Some(_), _) => return,
+        };
+        let Some(address) = address else {
+            let message = format!("no address is free in {}", self.spec().network.cidr);
+            self.blocked(&machine_subject(&wish.name), "NoFreeAddress", message);
+            return;
+        };
+        let record = self.plan.ledger.machines.entry(wish.name.clone());
+        let (role, index, name) = (wish.role, wish.index, wish.name.clone());
+        record
+            .or_insert_with(|| MachineRecord::new(role, index, name, address))
+            .private_address = address;
+    }
+
+    /// The lowest address of the tier that nobody has or is to have.
+    pub(super) fn free_address(&self) -> Option<Ipv4Addr> {
+        let taken = self.taken_addresses();
+        self.hosts().find(|address| !taken.contains(address))
+    }
+
+    /// The highest such address: a parking place for a VM that is about to be destroyed.
+    pub(super) fn parking_address(&self) -> Option<Ipv4Addr> {
+        let taken = self.taken_addresses();
+        self.hosts().rev().find(|address| !taken.contains(address))
+    }
+
+    /// Addresses of the tier that machines may have, lowest first.
+    fn hosts(&self) -> impl DoubleEndedIterator<Item = Ipv4Addr> + use<> {
+        let cidr = self.spec().network.cidr;
+        let (network, broadcast) = (u32::from(cidr.network()), u32::from(cidr.broadcast()));
+        let first = if broadcast - network > 4 * FIRST_HOST {
+            FIRST_HOST
+        } else {
+            2
+        };
+        (network + first..broadcast).map(Ipv4Addr::from)
+    }
+
+    fn taken_addresses(&self) -> BTreeSet<Ipv4Addr> {
+        let ledger = &self.plan.ledger;
+        let mut taken = BTreeSet::from([self.spec().network.gateway()]);
+        for record in ledger.machines.values() {
+            taken.insert(record.private_address);
+            taken.extend(record.held.iter().map(|held| held.private_address));
+        }
+        taken.extend(ledger.parked.iter().map(|parked| parked.address));
+        taken.extend(self.wish.machines.iter().filter_map(|wish| wish.fixed));
+        taken.extend(self.plan.steps.iter().filter_map(|step| match step.action {
+            Action::MoveNic { address, .. } => Some(address),
+            _ => None,
+        }));
+        if let Some(tier) = &ledger.tier {
+            let nics = self
+                .input
+                .inventory
+                .vms_in_network(tier)
+                .filter_map(|vm| vm.nic_in(tier));
+            taken.extend(nics.filter_map(|nic| nic.address));
+        }
+        taken
+    }
+
+    /// Says once what in our tier is not ours; it is never touched.
+    pub(super) fn strangers(&mut self) {
+        let Some(tier) = self.plan.ledger.tier.clone() else {
+            return;
+        };
+        let inventory = self.input.inventory;
+        let unknown = inventory
+            .vms_in_network(&tier)
+            .filter(|vm| !self.plan.ledger.knows_vm(&vm.id));
+        let unknown: Vec<(String, String)> = unknown
+            .map(|vm| (vm.id.to_string(), vm.name.clone()))
+            .collect();
+        for (id, name) in unknown {
+            if self.explained(&id) {
+                continue;
+            }
+            if self.plan.ledger.told.insert(id.clone()) {
+                let message = format!(
+                    "VM {name} ({id}) is in the stack's tier and is not Weir's: left alone"
+                );
+                self.warn("tier", "NotOurs", message);
+            }
+        }
+        let told = &mut self.plan.ledger.told;
+        told.retain(|id| inventory.vms.keys().any(|vm| vm.as_str() == id));
+    }
+
+    /// Whether a VM is about to be taken over, or was just destroyed by us.
+    fn explained(&self, id: &str) -> bool {
+        let ledger = &self.plan.ledger;
+        let Some(vm) = self
+            .input
+            .inventory
+            .vms
+            .values()
+            .find(|vm| vm.id.as_str() == id)
+        else {
+            return true;
+        };
+        let intent = vm.details.get(mark::INTENT);
+        vm.state.dead()
+            || ledger.pending.iter().any(|pending| {
+                pending.resource.as_deref() == Some(id)
+                    || intent.is_some_and(|job| pending.job.as_str() == job)
+            })
+    }
+}
+
+/// Which machine a subject speaks of.
+pub(super) fn machine_in(subject: &str) -> Option<&str> {
+    let (kind, name) = subject.split_once(' ')?;
+    (machine_subject(name) == subject || address_subject(name) == subject)
+        .then_some(name)
+        .filter(|_| kind == "machine" || kind == "address")
+}

@@ -1,0 +1,269 @@
+//! All steps from here to the manifest: the planner run against its own predictions.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Health, Input, Plan, Step, check, plan, predict, settle};
+use crate::types::{
+    action::{Action, Answers},
+    id::JobId,
+    inventory::Inventory,
+    ledger::Ledger,
+    stack::DriftReport,
+};
+
+/// Rounds that a journey may take. The longest there is, a replacement as a plain tenant after a
+/// change of the network, takes about twenty.
+const MAX_ROUNDS: usize = 200;
+
+/// What Weir would do to a stack, in order, if every step worked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Preview {
+    /// The stack's name.
+    pub stack: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The steps.
+    pub steps: Vec<PreviewStep>,
+    /// What differs now with no change of the manifest.
+    pub drift: Vec<DriftReport>,
+    /// What cannot be done, and why.
+    pub blocked: Vec<Blocked>,
+    /// All of it in one line.
+    pub summary: String,
+}
+
+/// One step of a preview.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PreviewStep {
+    /// What it is done to.
+    pub subject: String,
+    /// The CloudStack command.
+    pub command: String,
+    /// `create`, `change`, `destroy` or `other`.
+    pub kind: StepKind,
+    /// Why.
+    pub reason: String,
+    /// In which round it is taken; steps of one round go side by side.
+    pub round: usize,
+}
+
+/// What a step does to the number of things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepKind {
+    /// It makes something.
+    Create,
+    /// It changes something.
+    Change,
+    /// It takes something away for good.
+    Destroy,
+    /// It starts, stops or tags something.
+    Other,
+}
+
+/// Something that cannot be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocked {
+    /// What.
+    pub subject: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Everything that is left to do, as far as it can be foreseen.
+#[must_use]
+pub fn preview(input: Input<'_>) -> Preview {
+    let mut journey = Journey {
+        ledger: input.ledger.clone(),
+        inventory: input.inventory.clone(),
+        answers: input.answers.clone(),
+        health: input.health.clone(),
+        jobs: 0,
+    };
+    journey.ledger.failures.clear();
+    let mut preview = Preview {
+        stack: input.stack.metadata.name.clone(),
+        namespace: input.stack.metadata.namespace.clone(),
+        ..Preview::default()
+    };
+    for round in 0..MAX_ROUNDS {
+        let (plan, steps) = journey.round(input);
+        if round == 0 {
+            preview.drift = plan.drift.iter().map(super::Drift::report).collect();
+        }
+        let settled = steps.is_empty() && plan.ledger == journey.ledger;
+        if steps.is_empty() {
+            let blocked = |wait: &super::Wait| Blocked {
+                subject: wait.subject.clone(),
+                reason: wait.message.clone(),
+            };
+            preview.blocked = plan.blocked.iter().map(blocked).collect();
+        }
+        if settled {
+            break;
+        }
+        preview
+            .steps
+            .extend(steps.iter().map(|step| PreviewStep::of(step, round)));
+        journey.take(plan, &steps, input);
+    }
+    preview.summary = summary(&preview);
+    preview
+}
+
+struct Journey {
+    ledger: Ledger,
+    inventory: Inventory,
+    answers: Answers,
+    health: BTreeMap<String, Health>,
+    jobs: usize,
+}
+
+impl Journey {
+    /// Plans with every question answered.
+    fn round(&mut self, input: Input<'_>) -> (Plan, Vec<Step>) {
+        loop {
+            let here = Input {
+                ledger: &self.ledger,
+                inventory: &self.inventory,
+                answers: &self.answers,
+                health: &self.health,
+                ..input
+            };
+            let plan = plan(here);
+            if plan.needs_jobs && self.inventory.jobs.is_none() {
+                self.inventory.jobs = Some([].into());
+                continue;
+            }
+            let open: Vec<_> = plan
+                .questions
+                .iter()
+                .filter(|q| !self.answers.contains_key(q))
+                .cloned()
+                .collect();
+            if !open.is_empty() {
+                for question in open {
+                    let answer = predict::answer(&question, &self.inventory, &plan.ledger);
+                    self.answers.insert(question, answer);
+                }
+                continue;
+            }
+            let (steps, _) = check::check(&plan, here);
+            let steps = steps.iter().map(|step| step.step().clone()).collect();
+            return (plan, steps);
+        }
+    }
+
+    /// Takes the steps in the predicted world.
+    fn take(&mut self, plan: Plan, steps: &[Step], input: Input<'_>) {
+        self.ledger = plan.ledger;
+        self.answers.clear();
+        self.inventory.jobs = Some([].into());
+        let jobs = &mut self.jobs;
+        let next = || {
+            *jobs += 1;
+            JobId::new(format!("step-{jobs}"))
+        };
+        let ids = settle::commit(&mut self.ledger, steps, next, input.now);
+        for (step, id) in steps.iter().zip(&ids) {
+            let resource = predict::predict(&mut self.inventory, &step.action, id);
+            let answer = match step.action.synchronous() {
+                true => settle::Submitted::Done { resource },
+                false => settle::Submitted::Job { resource },
+            };
+            settle::submitted(&mut self.ledger, id, &answer, input.now);
+        }
+        let names = self.ledger.machines.keys();
+        self.health = names.map(|name| (name.clone(), Health::Serving)).collect();
+    }
+}
+
+impl PreviewStep {
+    fn of(step: &Step, round: usize) -> Self {
+        Self {
+            subject: step.subject.clone(),
+            command: step.action.command().to_owned(),
+            kind: kind(&step.action),
+            reason: step.reason.clone(),
+            round,
+        }
+    }
+}
+
+/// What an action does to the number of things.
+#[must_use]
+pub fn kind(action: &Action) -> StepKind {
+    match action {
+        Action::CreateVpc { .. }
+        | Action::CreateAclList { .. }
+        | Action::CreateAclRule { .. }
+        | Action::CreateTier { .. }
+        | Action::CreateAffinityGroup { .. }
+        | Action::AssociateAddress { .. }
+        | Action::DeployVm(_) => StepKind::Create,
+        Action::UpdateAclRule { .. }
+        | Action::ReplaceAcl { .. }
+        | Action::EnableStaticNat { .. }
+        | Action::DisableStaticNat { .. }
+        | Action::ReimageVm { .. }
+        | Action::UpdateVm { .. }
+        | Action::ChangeOffering { .. }
+        | Action::MoveNic { .. }
+        | Action::SetAffinityGroups { .. } => StepKind::Change,
+        Action::DeleteVpc { .. }
+        | Action::DeleteAclList { .. }
+        | Action::DeleteAclRule { .. }
+        | Action::DeleteTier { .. }
+        | Action::DeleteAffinityGroup { .. }
+        | Action::ReleaseAddress { .. }
+        | Action::DestroyVm { .. }
+        | Action::ExpungeVm { .. } => StepKind::Destroy,
+        Action::StartVm { .. }
+        | Action::StopVm { .. }
+        | Action::RebootVm { .. }
+        | Action::Tag { .. }
+        | Action::Untag { .. } => StepKind::Other,
+    }
+}
+
+fn summary(preview: &Preview) -> String {
+    if preview.steps.is_empty() && preview.blocked.is_empty() {
+        return "nothing to do".to_owned();
+    }
+    let count = |kind| {
+        preview
+            .steps
+            .iter()
+            .filter(|step| step.kind == kind)
+            .count()
+    };
+    format!(
+        "{} steps: {} to create, {} to change, {} to destroy, {} to start, stop or tag; {} blocked",
+        preview.steps.len(),
+        count(StepKind::Create),
+        count(StepKind::Change),
+        count(StepKind::Destroy),
+        count(StepKind::Other),
+        preview.blocked.len()
+    )
+}
+
+impl super::Drift {
+    /// As told to people.
+    #[must_use]
+    pub fn report(&self) -> DriftReport {
+        DriftReport {
+            subject: self.subject.clone(),
+            field: self.field,
+            want: self.want.clone(),
+            have: self.have.clone(),
+            mode: self.mode,
+            since: None,
+            by: None,
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! What became of the commands that were sent: read off the look, or asked of the job.
+//!
+//! A command's effect, once visible, settles it, whatever its job says. Where it is not visible,
+//! the job is asked; and "failed" or "lost" never means "did not happen".
+
+use std::time::Duration;
+
+use super::{Planner, settle};
+use crate::types::{
+    action::{Action, Answer, JobOutcome, Question, VmChange, mark},
+    id::{AddressId, VmId},
+    inventory::{AclRule, Address, Inventory, Vm, VmState},
+    ledger::{Former, Pending, PublicAddress},
+    stack::RuleSpec,
+};
+
+/// How long a request that nobody remembers may still be on its way: a controller can be killed
+/// between sending a request and CloudStack taking it in.
+const STILL_ON_ITS_WAY: Duration = Duration::from_secs(5);
+
+impl Planner<'_> {
+    /// Settles every pending command that can be settled; asks about the others.
+    pub(super) fn resolve(&mut self) {
+        for pending in std::mem::take(&mut self.plan.ledger.pending) {
+            if let Some(open) = self.resolve_one(pending) {
+                self.plan.ledger.pending.push(open);
+            }
+        }
+        let now = self.input.now;
+        self.plan.ledger.parked.retain(|parked| parked.until > now);
+        for record in self.plan.ledger.machines.values_mut() {
+            record.held.retain(|held| held.until > now);
+        }
+    }
+
+    /// Gives back what stays open.
+    fn resolve_one(&mut self, pending: Pending) -> Option<Pending> {
+        let inventory = self.input.inventory;
+        if visible(&pending, inventory) {
+            self.took_effect(&pending, None);
+            return None;
+        }
+        if pending.action.synchronous() {
+            return self.resolve_synchronous(pending);
+        }
+        if let Action::DeployVm(deploy) = &pending.action
+            && self.refused_for_its_place(&deploy.machine.clone(), &pending.job)
+        {
+            let message = "its address is taken, perhaps by a VM that this account cannot see";
+            self.warn(&pending.subject, "AddressHeld", message.to_owned());
+            return None;
+        }
+        if locked(&pending, inventory) {
+            return self.still_running(pending);
+        }
+        match &inventory.jobs {
+            None => {
+                self.plan.needs_jobs = true;
+                return Some(pending);
+            }
+            Some(jobs) if jobs.contains(&pending.job) => return self.still_running(pending),
+            Some(_) => {}
+        }
+        match self.ask(Question::Job(pending.job.clone())) {
+            Some(Answer::Job(outcome)) => self.job_ended(pending, outcome),
+            _ => Some(pending),
+        }
+    }
+
+    fn took_effect(&mut self, pending: &Pending, resource: Option<&str>) {
+        let now = self.input.now;
+        match (&pending.action, resource.or(pending.resource.as_deref())) {
+            (Action::AssociateAddress { .. }, Some(id)) => self.adopt_address(pending, id),
+            _ => settle::succeeded(&mut self.plan.ledger, pending, resource, now),
+        }
+    }
+
+    fn adopt_address(&mut self, pending: &Pending, id: &str) {
+        let id = AddressId::new(id);
+        let Some(row) = self.input.inventory.addresses.get(&id) else {
+            return;
+        };
+        self.plan.ledger.failures.remove(&pending.subject);
+        let machine = pending.subject.trim_start_matches("address ");
+        let Some(record) = self.plan.ledger.machines.get_mut(machine) else {
+            self.plan.ledger.strays.insert(id);
+            return;
+        };
+        let lost = record.lost_address.take();
+        record.public_address = Some(PublicAddress {
+            id,
+            ip: row.ip,
+            cleaned: false,
+        });
+        if let Some(lost) = lost.filter(|lost| *lost != row.ip) {
+            let message = format!("public address {lost} was lost; it is {} now", row.ip);
+            self.warn(&pending.subject, "AddressReplaced", message);
+        }
+    }
+
+    /// A synchronous command whose effect does not show had none, once it cannot be on its way.
+    fn resolve_synchronous(&mut self, pending: Pending) -> Option<Pending> {
+        if let Action::CreateTier { vpc, cidr, .. } = &pending.action {
+            let ours = |network: &&crate::types::inventory::Network| {
+                network.cidr == Some(*cidr)
+                    && mark::uid_in(&network.display_text).as_ref() == Some(self.uid)
+            };
+            if let Some(found) = self.input.inventory.networks_of(vpc).find(ours) {
+                let id = found.id.to_string();
+                self.took_effect(&pending, Some(&id));
+                return None;
+            }
+        }
+        (self.age(&pending) < STILL_ON_ITS_WAY).then_some(pending)
+    }
+
+    fn still_running(&mut self, pending: Pending) -> Option<Pending> {
+        let age = self.age(&pending);
+        if age > self.input.limits.job_timeout.get() {
+            let message = format!(
+                "{} (job {}) has not ended for {} minutes; CloudStack may need an operator",
+                pending.action.command(),
+                pending.job,
+                age.as_secs() / 60
+            );
+            self.blocked(&pending.subject, "JobStuck", message);
+        }
+        Some(pending)
+    }
+
+    fn age(&self, pending: &Pending) -> Duration {
+        self.input
+            .now
+            .duration_since(pending.since)
+            .try_into()
+            .unwrap_or_default()
+    }
+
+    fn job_ended(&mut self, pending: Pending, outcome: &JobOutcome) -> Option<Pending> {
+        match outcome {
+            JobOutcome::Running => self.still_running(pending),
+            JobOutcome::Succeeded { resource } => self.job_succeeded(pending, resource.as_deref()),
+            JobOutcome::Failed {
+                code,
+                text,
+                resource,
+            } => {
+                let message = format!("{text} (errorcode {code})");
+                self.job_failed(&pending, *code, &message, resource.as_deref());
+                None
+            }
+            JobOutcome::Lost { resource } => {
+                let resource = resource.as_deref().or(pending.resource.as_deref());
+                let resource = resource.map(str::to_owned);
+                self.job_lost(pending, resource.as_deref())
+            }
+            JobOutcome::Unknown => self.never_arrived(pending),
+        }
+    }
+
+    fn job_succeeded(&mut self, pending: Pending, resource: Option<&str>) -> Option<Pending> {
+        let id = resource.or(pending.resource.as_deref()).map(str::to_owned);
+        // An address must be seen before it is taken over: its row has the address itself.
+        let address = matches!(pending.action, Action::AssociateAddress { .. });
+        let seen = id.as_ref().is_some_and(|id| {
+            self.input
+                .inventory
+                .addresses
+                .contains_key(&AddressId::new(id.as_str()))
+        });
+        if address && !seen && self.age(&pending) < 12 * STILL_ON_ITS_WAY {
+            return Some(Pending {
+                resource: id,
+                ..pending
+            });
+        }
+        self.took_effect(&pending, id.as_deref());
+        None
+    }
+
+    fn job_failed(&mut self, pending: &Pending, code: u16, message: &str, resource: Option<&str>) {
+        let (now, reason) = (self.input.now, job_failure_reason(&pending.action, code));
+        if let (Action::DeployVm(deploy), Some(id)) = (&pending.action, resource) {
+            self.discard_vm(&deploy.machine, &VmId::new(id), "its deploy failed");
+        }
+        self.warn(
+            &pending.subject,
+            reason,
+            format!("{} failed: {message}", pending.action.command()),
+        );
+        settle::failed(&mut self.plan.ledger, pending, reason, message, now);
+    }
+
+    /// Puts a VM that a deploy left behind among those to be destroyed, if it is there at all.
+    fn discard_vm(&mut self, machine: &str, vm: &VmId, reason: &str) {
+        let now = self.input.now;
+        let known = self.input.inventory.vms.contains_key(vm);
+        if let Some(record) = self.plan.ledger.machines.get_mut(machine)
+            && known
+            && !record.knows_vm(vm)
+        {
+            record.former.push(Former {
+                vm: vm.clone(),
+                reason: reason.to_owned(),
+                since: now,
+            });
+        }
+    }
+
+    /// The management server went away: keep what took effect, and let the plan repeat the rest.
+    fn job_lost(&mut self, pending: Pending, resource: Option<&str>) -> Option<Pending> {
+        let inventory = self.input.inventory;
+        let message = format!(
+            "CloudStack lost the job of {}; looking what came of it",
+            pending.action.command()
+        );
+        let found = match (&pending.action, resource) {
+            (Action::DeployVm(_), Some(id)) => inventory
+                .vms
+                .contains_key(&VmId::new(id))
+                .then(|| id.to_owned()),
+            (Action::CreateVpc { .. }, None) => inventory
+                .vpcs_of_stack(self.uid)
+                .next()
+                .map(|vpc| vpc.id.to_string()),
+            (Action::CreateAclList { vpc, .. }, _) => match self.ask(Question::AclLists) {
+                None => return Some(pending),
+                Some(Answer::AclLists(lists)) => lists
+                    .iter()
+                    .find(|list| {
+                        list.vpc.as_ref() == Some(vpc)
+                            && mark::uid_in(&list.description).as_ref() == Some(self.uid)
+                    })
+                    .map(|list| list.id.to_string()),
+                Some(_) => None,
+            },
+            (Action::CreateAffinityGroup { name, .. }, _) => {
+                match self.ask(Question::AffinityGroups) {
+                    None => return Some(pending),
+                    Some(Answer::AffinityGroups(groups)) => groups
+                        .iter()
+                        .find(|group| group.name == *name)
+                        .map(|group| group.id.to_string()),
+                    Some(_) => None,
+                }
+            }
+            (Action::AssociateAddress { .. }, Some(id)) => return self.address_lost(pending, id),
+            _ => None,
+        };
+        self.note(&pending.subject, "JobLost", message);
+        if let Some(id) = found {
+            self.took_effect(&pending, Some(&id));
+        }
+        None
+    }
+
+    /// An address whose job was lost is allocated, stuck half-way, or not ours at all.
+    fn address_lost(&mut self, pending: Pending, id: &str) -> Option<Pending> {
+        let address = AddressId::new(id);
+        if self
+            .input
+            .inventory
+            .addresses
+            .get(&address)
+            .is_some_and(allocated)
+        {
+            self.took_effect(&pending, Some(id));
+            return None;
+        }
+        match self.ask(Question::StuckAddresses) {
+            None => Some(pending),
+            Some(Answer::Addresses(stuck)) => {
+                if stuck.iter().any(|row| row.id == address) {
+                    let message = format!("address {id} is stuck in Allocating; giving it back");
+                    self.warn(&pending.subject, "AddressStuck", message);
+                    self.plan.ledger.strays.insert(address);
+                }
+                None
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// CloudStack knows nothing of the job, so the request never arrived, unless it is late.
+    fn never_arrived(&mut self, pending: Pending) -> Option<Pending> {
+        if self.age(&pending) < STILL_ON_ITS_WAY {
+            return Some(pending);
+        }
+        let message = format!(
+            "{} never arrived; it is sent again",
+            pending.action.command()
+        );
+        self.note(&pending.subject, "RequestLost", message);
+        None
+    }
+}
+
+/// Why a job failed, as the one word that decides how soon it is tried again.
+fn job_failure_reason(action: &Action, code: u16) -> &'static str {
+    match (action, code) {
+        (Action::DeleteTier { .. }, 530) => "TierHeld",
+        (_, 533 | 535) => "InsufficientCapacity",
+        (_, 431 | 432) => "Rejected",
+        _ => "JobFailed",
+    }
+}
+
+fn allocated(row: &Address) -> bool {
+    row.state == "Allocated" && row.vpc.is_some()
+}
+
+/// Whether the row that the command works on shows a job at work on it.
+fn locked(pending: &Pending, inventory: &Inventory) -> bool {
+    let vm = |vm: &VmId| inventory.vms.get(vm).is_some_and(|vm| vm.job.is_some());
+    match &pending.action {
+        Action::DeployVm(_) => pending
+            .resource
+            .as_ref()
+            .is_some_and(|id| vm(&VmId::new(id.as_str()))),
+        Action::StartVm { vm: id }
+        | Action::StopVm { vm: id }
+        | Action::RebootVm { vm: id }
+        | Action::DestroyVm { vm: id, .. }
+        | Action::ExpungeVm { vm: id }
+        | Action::ReimageVm { vm: id, .. }
+        | Action::MoveNic { vm: id, .. }
+        | Action::SetAffinityGroups { vm: id, .. } => vm(id),
+        _ => false,
+    }
+}
+
+/// Whether a look shows the effect of a command.
+pub(super) fn visible(pending: &Pending, inventory: &Inventory) -> bool {
+    let vm = |vm: &VmId| inventory.vms.get(vm);
+    let vm_is = |id: &VmId, test: &dyn Fn(&Vm) -> bool| {
+        vm(id).is_some_and(|vm| vm.job.is_none() && test(vm))
+    };
+    match &pending.action {
+        Action::CreateVpc { .. } => pending.resource.as_ref().is_some_and(|id| {
+            inventory
+                .vpcs
+                .values()
+                .any(|vpc| vpc.id.as_str() == id && vpc.job.is_none())
+        }),
+        Action::DeleteVpc { vpc } => !inventory.vpcs.contains_key(vpc),
+        Action::CreateTier { .. } => pending.resource.as_ref().is_some_and(|id| {
+            inventory
+                .networks
+                .values()
+                .any(|network| network.id.as_str() == id)
+        }),
+        Action::ReplaceAcl { tier, acl } => inventory
+            .networks
+            .get(tier)
+            .is_some_and(|network| network.acl.as_ref() == Some(acl)),
+        Action::DeleteTier { tier } => !inventory.networks.contains_key(tier),
+        Action::CreateAclRule { acl, number, rule } => inventory
+            .rules_of(acl)
+            .any(|have| have.number == *number && settled(have, rule)),
+        Action::UpdateAclRule { id, number, rule } => inventory
+            .rules
+            .get(id)
+            .is_some_and(|have| have.number == *number && settled(have, rule)),
+        Action::DeleteAclRule { id } => !inventory.rules.contains_key(id),
+        Action::AssociateAddress { .. } => pending.resource.as_ref().is_some_and(|id| {
+            inventory
+                .addresses
+                .get(&AddressId::new(id.as_str()))
+                .is_some_and(allocated)
+        }),
+        Action::ReleaseAddress { address } => !inventory.addresses.contains_key(address),
+        Action::EnableStaticNat { address, vm, .. } => inventory
+            .addresses
+            .get(address)
+            .is_some_and(|row| row.vm.as_ref() == Some(vm)),
+        Action::DisableStaticNat { address } => inventory
+            .addresses
+            .get(address)
+            .is_none_or(|row| row.vm.is_none()),
+        Action::DeployVm(_) => pending
+            .resource
+            .as_ref()
+            .is_some_and(|id| vm_is(&VmId::new(id.as_str()), &|vm| !vm.state.transitional())),
+        Action::StartVm { vm } => vm_is(vm, &|vm| vm.state == VmState::Running),
+        Action::StopVm { vm } => vm_is(vm, &|vm| vm.state == VmState::Stopped),
+        Action::DestroyVm {
+            vm: id,
+            expunge: false,
+        } => vm(id).is_none_or(|vm| vm.state.dead()),
+        Action::DestroyVm {
+            vm: id,
+            expunge: true,
+        } => vm(id).is_none(),
+        Action::UpdateVm { vm: id, change } => vm(id).is_some_and(|vm| has_change(vm, change)),
+        Action::ChangeOffering { vm, offering } => {
+            vm_is(vm, &|vm| vm.offering.as_ref() == Some(offering))
+        }
+        Action::MoveNic { vm, nic, address } => vm_is(vm, &|vm| {
+            vm.nics
+                .iter()
+                .any(|have| have.id == *nic && have.address == Some(*address))
+        }),
+        Action::SetAffinityGroups { vm, groups } => vm_is(vm, &|vm| {
+            vm.affinity_groups == groups.iter().cloned().collect()
+        }),
+        Action::Tag {
+            resources, tags, ..
+        } => resources
+            .iter()
+            .all(|id| tags.iter().all(|tag| has_tag(inventory, id, tag))),
+        Action::Untag { resource, keys, .. } => tags_of(inventory, resource)
+            .is_none_or(|tags| !keys.iter().any(|key| tags.contains_key(key))),
+        // No list shows these; their jobs tell.
+        Action::CreateAclList { .. }
+        | Action::DeleteAclList { .. }
+        | Action::CreateAffinityGroup { .. }
+        | Action::DeleteAffinityGroup { .. }
+        | Action::RebootVm { .. }
+        | Action::ReimageVm { .. }
+        | Action::ExpungeVm { .. } => false,
+    }
+}
+
+fn settled(have: &AclRule, want: &RuleSpec) -> bool {
+    have.state == "Active" && super::rules::same(have, want)
+}
+
+fn has_change(vm: &Vm, change: &VmChange) -> bool {
+    match change {
+        VmChange::Name(name) => vm.name == *name,
+        VmChange::DisplayName(name) => vm.display_name == *name,
+        VmChange::Details(details) => details
+            .iter()
+            .all(|(key, value)| vm.details.get(key) == Some(value)),
+        VmChange::UserData { hash, .. } => vm.user_data_hash.as_ref() == Some(hash),
+    }
+}
+
+fn has_tag(inventory: &Inventory, id: &str, (key, value): (&String, &String)) -> bool {
+    tags_of(inventory, id).is_some_and(|tags| tags.get(key) == Some(value))
+}
+
+fn tags_of<'a>(inventory: &'a Inventory, id: &str) -> Option<&'a crate::types::inventory::Tags> {
+    let vm = inventory.vms.get(&VmId::new(id)).map(|vm| &vm.tags);
+    vm.or_else(|| {
+        inventory
+            .addresses
+            .get(&AddressId::new(id))
+            .map(|address| &address.tags)
+    })
+}

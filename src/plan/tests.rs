@@ -1,0 +1,488 @@
+//! The planner against its own predictions, and against worlds that were broken by hand.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{
+    Input, Plan, Step, check, plan, predict,
+    preview::{Preview, preview},
+    settle,
+};
+use crate::types::{
+    account::{Limits, Rights},
+    action::{Action, Answers, mark},
+    id::{JobId, Uid, VmId, ZoneId},
+    inventory::{Catalogue, Entry, Inventory, Vm, VmState},
+    ledger::Ledger,
+    stack::ClearwaterStack,
+};
+
+/// A stack, its ledger and the cloud it lives in, all in memory.
+struct World {
+    stack: ClearwaterStack,
+    ledger: Ledger,
+    catalogue: Catalogue,
+    inventory: Inventory,
+    answers: Answers,
+    limits: Limits,
+    now: Timestamp,
+    jobs: usize,
+}
+
+impl World {
+    fn new(components: serde_json::Value) -> Self {
+        let stack = json!({
+            "apiVersion": "weir.dev/v1alpha1", "kind": "ClearwaterStack",
+            "metadata": {"name": "ims", "namespace": "default", "uid": "0a1b2c3d-uid", "generation": 1},
+            "spec": {
+                "accountRef": {"name": "zurich"}, "domain": "ims.example.com",
+                "template": {"name": "Ubuntu"}, "serviceOffering": {"name": "small"},
+                "packages": {"repository": "http://mirror.example.net/clearwater"},
+                "components": components,
+            },
+        });
+        let entry = |id: &str, name: &str| Entry {
+            id: id.to_owned(),
+            name: name.to_owned(),
+        };
+        let catalogue = Catalogue {
+            zone: Some(ZoneId::new("zone")),
+            templates: vec![entry("t1", "Ubuntu"), entry("t2", "Ubuntu 2")],
+            service_offerings: vec![entry("s1", "small"), entry("s2", "large")],
+            network_offerings: vec![entry("n1", "DefaultIsolatedNetworkOfferingForVpcNetworks")],
+            vpc_offerings: vec![entry("v1", "Default VPC offering")],
+            ..Catalogue::default()
+        };
+        Self {
+            stack: serde_json::from_value(stack).unwrap(),
+            ledger: Ledger::default(),
+            catalogue,
+            inventory: empty(),
+            answers: Answers::new(),
+            limits: Limits::default(),
+            now: Timestamp::UNIX_EPOCH,
+            jobs: 0,
+        }
+    }
+
+    fn input<'a>(&'a self, none: &'a None) -> Input<'a> {
+        Input {
+            stack: &self.stack,
+            ledger: &self.ledger,
+            replace: &none.0,
+            catalogue: &self.catalogue,
+            inventory: &self.inventory,
+            answers: &self.answers,
+            health: &none.1,
+            limits: &self.limits,
+            now: self.now,
+        }
+    }
+
+    fn preview(&self) -> Preview {
+        preview(self.input(&None::default()))
+    }
+
+    /// One round in which every question is answered truly and every step works.
+    fn round(&mut self) -> (Plan, Vec<Step>) {
+        let none = None::default();
+        let (plan, steps) = loop {
+            self.inventory.index();
+            let plan = plan(self.input(&none));
+            let open = plan
+                .questions
+                .iter()
+                .filter(|q| !self.answers.contains_key(q));
+            let open: Vec<_> = open.cloned().collect();
+            if open.is_empty() {
+                let (steps, refused) = check::check(&plan, self.input(&none));
+                assert!(refused.is_empty(), "{refused:?}");
+                break (
+                    plan,
+                    steps
+                        .iter()
+                        .map(|step| step.step().clone())
+                        .collect::<Vec<_>>(),
+                );
+            }
+            for question in open {
+                let answer = predict::answer(&question, &self.inventory, &plan.ledger);
+                self.answers.insert(question, answer);
+            }
+        };
+        self.answers.clear();
+        self.ledger = plan.ledger.clone();
+        let jobs = &mut self.jobs;
+        let next = || {
+            *jobs += 1;
+            JobId::new(format!("job-{jobs}"))
+        };
+        let ids = settle::commit(&mut self.ledger, &steps, next, self.now);
+        for (step, id) in steps.iter().zip(&ids) {
+            let resource = predict::predict(&mut self.inventory, &step.action, id);
+            let answer = match step.action.synchronous() {
+                true => settle::Submitted::Done { resource },
+                false => settle::Submitted::Job { resource },
+            };
+            settle::submitted(&mut self.ledger, id, &answer, self.now);
+        }
+        (plan, steps)
+    }
+
+    /// Rounds until nothing is wanted; gives all steps taken as `command subject`.
+    fn settle(&mut self) -> Vec<String> {
+        let mut taken = Vec::new();
+        for _ in 0..100 {
+            let before = self.ledger.clone();
+            let (plan, steps) = self.round();
+            if steps.is_empty() && plan.ledger == before {
+                assert!(plan.blocked.is_empty(), "{:?}", plan.blocked);
+                return taken;
+            }
+            taken.extend(
+                steps
+                    .iter()
+                    .map(|s| format!("{} {}", s.action.command(), s.subject)),
+            );
+        }
+        panic!("not settled after 100 rounds: {taken:#?}");
+    }
+
+    fn vm(&mut self, machine: &str) -> &mut Vm {
+        let id = self.ledger.machines[machine]
+            .vm
+            .clone()
+            .expect("the machine has a VM");
+        self.inventory.vms.get_mut(&id).expect("the VM is there")
+    }
+
+    fn vm_id(&self, machine: &str) -> VmId {
+        self.ledger.machines[machine]
+            .vm
+            .clone()
+            .expect("the machine has a VM")
+    }
+}
+
+/// An account in which nothing is and no job runs.
+fn empty() -> Inventory {
+    let mut inventory = Inventory::default();
+    inventory.jobs = Some([].into());
+    inventory
+}
+
+type None = (BTreeMap<String, VmId>, BTreeMap<String, super::Health>);
+
+fn small() -> World {
+    World::new(
+        json!({"sprout": {"replicas": 2}, "homer": {"replicas": 0}, "ralf": {"replicas": 0}}),
+    )
+}
+
+fn settled() -> World {
+    let mut world = small();
+    world.settle();
+    world
+}
+
+#[test]
+fn a_stack_comes_up_and_then_wants_nothing() {
+    let mut world = small();
+    let taken = world.settle();
+    let count = |word: &str| taken.iter().filter(|step| step.starts_with(word)).count();
+    assert_eq!(count("deployVirtualMachine"), 5, "{taken:#?}");
+    assert_eq!(count("startVirtualMachine"), 5);
+    assert_eq!(count("associateIpAddress"), 2);
+    assert_eq!(count("enableStaticNat"), 2);
+    assert_eq!(count("createTags"), 2, "{taken:#?}");
+    assert!(
+        world
+            .inventory
+            .vms
+            .values()
+            .all(|vm| vm.state == VmState::Running)
+    );
+}
+
+#[test]
+fn the_preview_lists_the_steps_that_are_then_taken() {
+    let mut world = small();
+    let foreseen: Vec<String> = world
+        .preview()
+        .steps
+        .iter()
+        .map(|s| format!("{} {}", s.command, s.subject))
+        .collect();
+    assert_eq!(foreseen, world.settle());
+    assert_eq!(world.preview().summary, "nothing to do");
+}
+
+#[test]
+fn the_first_machine_brings_the_tier_up_and_the_rest_follow_at_once() {
+    let mut world = small();
+    let mut starts = Vec::new();
+    for _ in 0..20 {
+        let (_, steps) = world.round();
+        let started = steps
+            .iter()
+            .filter(|s| matches!(s.action, Action::StartVm { .. }))
+            .count();
+        starts.extend((started > 0).then_some(started));
+    }
+    assert_eq!(starts, [1, 4]);
+}
+
+#[test]
+fn a_stopped_vm_is_started() {
+    let mut world = settled();
+    world.vm("ims-sprout-0").state = VmState::Stopped;
+    assert_eq!(world.settle(), ["startVirtualMachine machine ims-sprout-0"]);
+}
+
+#[test]
+fn with_drift_reported_nothing_is_touched() {
+    let mut world = small();
+    world.stack.spec.drift = serde_json::from_value(json!("Report")).unwrap();
+    world.settle();
+    world.vm("ims-sprout-0").state = VmState::Stopped;
+    world.vm("ims-bono-0").name = "mallory".to_owned();
+    let (plan, steps) = world.round();
+    assert!(steps.is_empty(), "{steps:?}");
+    assert_eq!(plan.drift.len(), 2, "{:?}", plan.drift);
+}
+
+#[test]
+fn a_destroyed_vm_without_trace_gets_a_successor_of_the_same_name_and_address() {
+    let mut world = settled();
+    let (old, address) = (
+        world.vm_id("ims-bono-0"),
+        world.ledger.machines["ims-bono-0"].private_address,
+    );
+    world.inventory.vms.remove(&old);
+    for row in world
+        .inventory
+        .addresses
+        .values_mut()
+        .filter(|row| row.vm.as_ref() == Some(&old))
+    {
+        row.vm = None;
+    }
+    let taken = world.settle();
+    let record = &world.ledger.machines["ims-bono-0"];
+    assert_eq!(
+        (record.host_name.as_str(), record.private_address),
+        ("ims-bono-0", address)
+    );
+    assert_ne!(record.vm, Some(old));
+    assert_eq!(taken.len(), 4, "deploy, tag, static NAT, start: {taken:#?}");
+}
+
+#[test]
+fn a_dead_vm_that_a_tenant_cannot_expunge_makes_the_successor_take_the_next_name() {
+    let mut world = settled();
+    let old = world.vm_id("ims-bono-0");
+    world.inventory.vms.remove(&old);
+    let taken = world.settle();
+    let record = &world.ledger.machines["ims-bono-0"];
+    assert_eq!(record.host_name, "ims-bono-0-r1");
+    assert!(
+        taken.contains(&"disableStaticNat address ims-bono-0".to_owned()),
+        "{taken:#?}"
+    );
+}
+
+#[test]
+fn a_tenant_parks_before_destroying_so_that_the_place_is_free() {
+    let mut world = settled();
+    world
+        .ledger
+        .machines
+        .get_mut("ims-bono-0")
+        .unwrap()
+        .remediations = Vec::new();
+    let replace = BTreeMap::from([("ims-bono-0".to_owned(), world.vm_id("ims-bono-0"))]);
+    world.inventory.index();
+    let none = None::default();
+    let plan = plan(Input {
+        replace: &replace,
+        ..world.input(&none)
+    });
+    world.ledger = plan.ledger;
+    let taken = world.settle();
+    let farewell: Vec<&str> = taken
+        .iter()
+        .filter(|step| step.contains(" vm new-"))
+        .map(|step| step.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(
+        farewell,
+        [
+            "disableStaticNat",
+            "stopVirtualMachine",
+            "updateVmNicIp",
+            "updateVirtualMachine",
+            "destroyVirtualMachine"
+        ],
+        "{taken:#?}"
+    );
+    assert_eq!(world.ledger.machines["ims-bono-0"].host_name, "ims-bono-0");
+}
+
+#[test]
+fn a_strangers_copy_of_our_mark_is_never_touched() {
+    let mut world = settled();
+    let mut copy = world.vm("ims-sprout-0").clone();
+    copy.id = VmId::new("mallory");
+    copy.name = "mallory".to_owned();
+    world.inventory.vms.insert(copy.id.clone(), copy);
+    let (plan, steps) = world.round();
+    assert!(steps.is_empty(), "{steps:?}");
+    assert!(
+        plan.notes.iter().any(|note| note.reason == "NotOurs"),
+        "{:?}",
+        plan.notes
+    );
+}
+
+#[test]
+fn an_offering_changes_one_machine_at_a_time() {
+    let mut world = settled();
+    world.stack.spec.service_offering = serde_json::from_value(json!({"name": "large"})).unwrap();
+    for _ in 0..60 {
+        world.round();
+        let away = world
+            .ledger
+            .machines
+            .iter()
+            .filter(|(_, record)| record.role.name() == "sprout")
+            .filter(|(_, record)| {
+                world.inventory.vms[record.vm.as_ref().unwrap()].state != VmState::Running
+            })
+            .count();
+        assert!(away <= 1, "{away} sprouts away");
+    }
+    assert!(
+        world
+            .inventory
+            .vms
+            .values()
+            .all(|vm| vm.offering.as_ref().unwrap().as_str() == "s2")
+    );
+    assert_eq!(world.preview().summary, "nothing to do");
+}
+
+#[test]
+fn when_too_many_look_dead_nothing_is_done_to_them() {
+    let mut world = settled();
+    for vm in world.inventory.vms.values_mut().take(4) {
+        vm.state = VmState::Stopped;
+    }
+    let (plan, steps) = world.round();
+    assert!(steps.is_empty(), "{steps:?}");
+    assert!(plan.held_back.is_some());
+    for vm in world.inventory.vms.values_mut().take(2) {
+        vm.state = VmState::Running;
+    }
+    assert_eq!(world.settle().len(), 2);
+}
+
+#[test]
+fn a_deleted_vpc_is_made_again_with_all_that_was_in_it() {
+    let mut world = settled();
+    world.inventory = empty();
+    world.settle();
+    assert_eq!(world.inventory.vms.len(), 5);
+    assert_eq!(world.inventory.addresses.len(), 2);
+}
+
+#[test]
+fn a_deleted_stack_leaves_nothing() {
+    let mut world = settled();
+    world.stack.metadata.deletion_timestamp = Some(world.now);
+    let taken = world.settle();
+    assert!(world.ledger.is_empty(), "{:?}", world.ledger);
+    assert!(world.inventory.vms.is_empty() && world.inventory.vpcs.is_empty());
+    assert_eq!(taken.last().map(String::as_str), Some("deleteVPC vpc"));
+}
+
+#[test]
+fn scaled_in_machines_go_from_the_top() {
+    let mut world = settled();
+    world.stack.spec.components.sprout.replicas = 5;
+    world.settle();
+    assert_eq!(world.inventory.vms.len(), 8);
+    world.stack.spec.components.sprout.replicas = 2;
+    world.settle();
+    assert_eq!(world.inventory.vms.len(), 5);
+    assert!(world.ledger.machines.contains_key("ims-sprout-1"));
+    assert!(!world.ledger.machines.contains_key("ims-sprout-2"));
+}
+
+#[test]
+fn acl_rules_are_restored_in_place() {
+    let mut world = settled();
+    let ids: Vec<_> = world.inventory.rules.keys().cloned().collect();
+    world.inventory.rules.remove(&ids[0]);
+    world.inventory.rules.get_mut(&ids[1]).unwrap().number = 7;
+    world.inventory.rules.get_mut(&ids[2]).unwrap().start_port = Some(1);
+    let taken = world.settle();
+    let count = |word: &str| taken.iter().filter(|step| step.starts_with(word)).count();
+    assert_eq!(
+        (
+            count("createNetworkACL "),
+            count("updateNetworkACLItem "),
+            taken.len()
+        ),
+        (1, 2, 3),
+        "{taken:?}"
+    );
+}
+
+#[test]
+fn the_same_input_gives_the_same_plan() {
+    let mut world = settled();
+    world.vm("ims-sprout-0").state = VmState::Stopped;
+    world.inventory.index();
+    let none = None::default();
+    let twice = [plan(world.input(&none)), plan(world.input(&none))].map(|p| format!("{p:?}"));
+    assert_eq!(twice[0], twice[1]);
+}
+
+#[test]
+fn a_world_with_more_rights_expunges_and_keeps_the_place() {
+    let mut world = settled();
+    world.catalogue.rights = Rights {
+        expunge: true,
+        see_destroyed: false,
+    };
+    let old = world.vm_id("ims-bono-0");
+    world.inventory.vms.remove(&old);
+    let taken = world.settle();
+    assert!(
+        taken.contains(&format!("expungeVirtualMachine vm {old}")),
+        "{taken:#?}"
+    );
+    assert_eq!(world.ledger.machines["ims-bono-0"].host_name, "ims-bono-0");
+}
+
+#[test]
+fn a_wiped_mark_is_put_back() {
+    let mut world = settled();
+    world.vm("ims-sprout-1").details.clear();
+    world.vm("ims-sprout-1").tags.clear();
+    let mut taken = world.settle();
+    taken.sort();
+    assert_eq!(
+        taken,
+        [
+            "createTags tags vm",
+            "updateVirtualMachine machine ims-sprout-1"
+        ]
+    );
+    assert_eq!(
+        world.vm("ims-sprout-1").details[mark::STACK],
+        Uid::new("0a1b2c3d-uid").to_string()
+    );
+}

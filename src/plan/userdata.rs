@@ -1,0 +1,83 @@
+//! User data of a machine: what cloud-init does at its first boot.
+//!
+//! A plain `#cloud-config` that names the machine, adds the package repository, writes
+//! Clearwater's `local_config` and installs the role's packages.
+
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+use super::wish::MachineWish;
+use crate::types::{ledger::MachineRecord, role::Role, stack::StackSpec};
+
+/// The text, and its SHA-256 in hex.
+pub(super) fn user_data(
+    spec: &StackSpec,
+    wish: &MachineWish,
+    record: &MachineRecord,
+) -> (String, String) {
+    let text = cloud_config(spec, wish, record);
+    let mut hash = String::with_capacity(64);
+    for byte in Sha256::digest(&text) {
+        write!(hash, "{byte:02x}").expect("a String takes every write");
+    }
+    (text, hash)
+}
+
+fn cloud_config(spec: &StackSpec, wish: &MachineWish, record: &MachineRecord) -> String {
+    let (name, domain) = (&wish.name, &spec.domain);
+    let local = record.private_address;
+    let public = record
+        .public_address
+        .as_ref()
+        .map_or(local, |address| address.ip);
+    let repository = &spec.packages.repository;
+    let trusted = if spec.packages.key_url.is_some() {
+        ""
+    } else {
+        "[trusted=yes] "
+    };
+    let mut text = format!(
+        "#cloud-config\n\
+         hostname: {name}\n\
+         fqdn: {name}.{domain}\n\
+         manage_etc_hosts: true\n\
+         write_files:\n\
+         - path: /etc/clearwater/local_config\n  \
+           permissions: '0644'\n  \
+           content: |\n    \
+             local_ip={local}\n    \
+             public_ip={public}\n    \
+             public_hostname={name}.{domain}\n\
+         - path: /etc/apt/sources.list.d/clearwater.list\n  \
+           permissions: '0644'\n  \
+           content: |\n    \
+             deb {trusted}{repository} binary/\n"
+    );
+    text.push_str("runcmd:\n");
+    if let Some(key) = &spec.packages.key_url {
+        writeln!(
+            text,
+            "- [sh, -c, 'curl -fsSL \"$1\" | apt-key add -', key, '{key}']"
+        )
+        .expect("a String takes every write");
+    }
+    text.push_str("- [apt-get, update]\n");
+    for package in packages(wish.role) {
+        writeln!(text, "- [apt-get, install, -y, {package}]").expect("a String takes every write");
+    }
+    text
+}
+
+/// Debian packages of a role. Source: Clearwater's manual installation guide, release 98.
+const fn packages(role: Role) -> &'static [&'static str] {
+    match role {
+        Role::Bono => &["bono", "restund"],
+        Role::Sprout => &["sprout"],
+        Role::Homestead => &["homestead", "homestead-prov"],
+        Role::Ralf => &["ralf"],
+        Role::Homer => &["homer"],
+        Role::Ellis => &["ellis"],
+        Role::Dns => &["bind9"],
+    }
+}
