@@ -1,1 +1,254 @@
-//! Placeholder.
+//! Logs and metrics.
+//!
+//! Every label value that is known beforehand exists at zero from the start. Gauges that describe
+//! the state are set from the state when they are scraped, so that they cannot drift from it.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+use tracing_subscriber::EnvFilter;
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts logging to standard error. `RUST_LOG` says how much; by default what an operator wants
+/// to read. Does nothing where logging has been started already.
+pub fn start_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    if started.is_err() {
+        tracing::debug!("logging was started already");
+    }
+}
+
+/// Everything that `/metrics` shows. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    reconciles: IntCounterVec,
+    reconcile_seconds: HistogramVec,
+    queue_seconds: HistogramVec,
+    queue_depth: IntGauge,
+    drift_seen: IntCounterVec,
+    drift_repaired: IntCounterVec,
+    repair_seconds: HistogramVec,
+    remediations: IntCounterVec,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    governor_seconds: HistogramVec,
+    jobs_in_flight: IntGaugeVec,
+    machines: IntGaugeVec,
+    stacks: IntGaugeVec,
+    refusals: IntCounterVec,
+}
+
+/// Bounds, in seconds, that suit both an HTTP request and a repair that takes minutes.
+const SECONDS: &[f64] =
+    &[0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0];
+
+impl Metrics {
+    /// Metrics of one controller, all at zero.
+    ///
+    /// # Panics
+    /// Never: the names below are distinct and well-formed.
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let metrics = Self::register(&registry).expect("the names of our metrics are well-formed");
+        for result in ["success", "error", "panic"] {
+            metrics.reconciles.with_label_values(&[result]).reset();
+        }
+        metrics
+    }
+
+    fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let build = GaugeVec::new(
+            Opts::new("weir_build_info", "The running version of Weir; the value is always 1."),
+            &["version"],
+        )?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        registry.register(Box::new(build))?;
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let seconds = |name: &str, help: &str, labels: &[&str]| {
+            let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+            let histogram = HistogramVec::new(options, labels)?;
+            registry.register(Box::new(histogram.clone()))?;
+            Ok::<_, prometheus::Error>(histogram)
+        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            let gauge = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let queue_depth =
+            IntGauge::new("weir_queue_depth", "Objects that wait to be reconciled.")?;
+        registry.register(Box::new(queue_depth.clone()))?;
+        Ok(Self {
+            reconciles: counter(
+                "weir_reconciles_total",
+                "Rounds of the loop, by result.",
+                &["result"],
+            )?,
+            reconcile_seconds: seconds(
+                "weir_reconcile_seconds",
+                "Time that one round took, by kind of object.",
+                &["kind"],
+            )?,
+            queue_seconds: seconds(
+                "weir_queue_wait_seconds",
+                "Time that objects waited to be reconciled.",
+                &["kind"],
+            )?,
+            queue_depth,
+            drift_seen: counter(
+                "weir_drift_seen_total",
+                "Differences from the manifest that nobody asked for, by field.",
+                &["kind", "field"],
+            )?,
+            drift_repaired: counter(
+                "weir_drift_repaired_total",
+                "Such differences that are gone again, by field.",
+                &["kind", "field"],
+            )?,
+            repair_seconds: seconds(
+                "weir_repair_seconds",
+                "Time from seeing drift to seeing it gone, by field.",
+                &["field"],
+            )?,
+            remediations: counter(
+                "weir_remediations_total",
+                "What was done to heal machines, by role and rung.",
+                &["role", "rung"],
+            )?,
+            requests: counter(
+                "weir_cloudstack_requests_total",
+                "Requests to CloudStack, by command and HTTP status or error.",
+                &["command", "code"],
+            )?,
+            request_seconds: seconds(
+                "weir_cloudstack_request_seconds",
+                "Time that requests to CloudStack took, by command.",
+                &["command"],
+            )?,
+            governor_seconds: seconds(
+                "weir_governor_wait_seconds",
+                "Time that requests waited so as not to press on CloudStack.",
+                &[],
+            )?,
+            jobs_in_flight: gauge(
+                "weir_cloudstack_jobs_in_flight",
+                "CloudStack jobs of Weir's that have not ended, by account.",
+                &["account"],
+            )?,
+            machines: gauge("weir_machines", "Machines, by role and phase.", &["role", "phase"])?,
+            stacks: gauge("weir_stacks", "Stacks, by whether they are ready.", &["ready"])?,
+            refusals: counter(
+                "weir_refused_steps_total",
+                "Steps that the second opinion refused; each is a bug or a world stranger than \
+                 foreseen.",
+                &["command"],
+            )?,
+            registry: registry.clone(),
+        })
+    }
+
+    /// Everything, in Prometheus' text format.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics cannot be written");
+        }
+        String::from_utf8(text).unwrap_or_default()
+    }
+
+    /// A round of the loop ended.
+    pub fn reconciled(&self, kind: &str, result: &str, took: Duration, waited: Duration) {
+        self.reconciles.with_label_values(&[result]).inc();
+        self.reconcile_seconds.with_label_values(&[kind]).observe(took.as_secs_f64());
+        self.queue_seconds.with_label_values(&[kind]).observe(waited.as_secs_f64());
+    }
+
+    /// Drift was seen for the first time.
+    pub fn drift_seen(&self, kind: &str, field: &str) {
+        self.drift_seen.with_label_values(&[kind, field]).inc();
+    }
+
+    /// Drift that was seen is gone.
+    pub fn drift_repaired(&self, kind: &str, field: &str, after: Duration) {
+        self.drift_repaired.with_label_values(&[kind, field]).inc();
+        self.repair_seconds.with_label_values(&[field]).observe(after.as_secs_f64());
+    }
+
+    /// A rung of the ladder was taken.
+    pub fn remediated(&self, role: &str, rung: &str) {
+        self.remediations.with_label_values(&[role, rung]).inc();
+    }
+
+    /// A request to CloudStack was answered, or failed.
+    pub fn requested(&self, command: &str, code: &str, took: Duration) {
+        self.requests.with_label_values(&[command, code]).inc();
+        self.request_seconds.with_label_values(&[command]).observe(took.as_secs_f64());
+    }
+
+    /// A request to CloudStack was held back for a while.
+    pub fn held_back(&self, waited: Duration) {
+        self.governor_seconds.with_label_values::<&str>(&[]).observe(waited.as_secs_f64());
+    }
+
+    /// The second opinion refused a step.
+    pub fn refused(&self, command: &str) {
+        self.refusals.with_label_values(&[command]).inc();
+    }
+
+    /// Sets the number of objects that wait.
+    pub fn set_queue_depth(&self, depth: usize) {
+        self.queue_depth.set(count(depth));
+    }
+
+    /// Sets the number of jobs of an account.
+    pub fn set_jobs(&self, account: &str, jobs: usize) {
+        self.jobs_in_flight.with_label_values(&[account]).set(count(jobs));
+    }
+
+    /// Sets the number of machines of a role in a phase.
+    pub fn set_machines(&self, role: &str, phase: &str, machines: usize) {
+        self.machines.with_label_values(&[role, phase]).set(count(machines));
+    }
+
+    /// Sets the number of stacks that are ready, or are not.
+    pub fn set_stacks(&self, ready: &str, stacks: usize) {
+        self.stacks.with_label_values(&[ready]).set(count(stacks));
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}

@@ -8,7 +8,9 @@ use std::{collections::BTreeSet, error::Error, future::Future, time::Duration};
 use jiff::Timestamp;
 
 use crate::types::{
+    account::CloudAccountSpec,
     action::{Action, Answer, Question},
+    core::Confidential,
     id::JobId,
     inventory::{Catalogue, List, Rows},
 };
@@ -69,6 +71,23 @@ pub trait Cloud: Send + Sync + 'static {
         &self,
         since: Timestamp,
     ) -> impl Future<Output = Result<Vec<CloudEvent>, CloudError>> + Send;
+}
+
+/// Makes ports to CloudStack accounts.
+pub trait Connect: Send + Sync + 'static {
+    /// The port.
+    type Cloud: Cloud;
+
+    /// Prepares a port; sends nothing yet.
+    ///
+    /// # Errors
+    /// What is wrong with the account's spec, in words for people.
+    fn connect(
+        &self,
+        spec: &CloudAccountSpec,
+        api_key: &Confidential,
+        secret_key: &Confidential,
+    ) -> Result<Self::Cloud, String>;
 }
 
 /// How much a list of VMs tells.

@@ -1,1 +1,90 @@
-//! Placeholder.
+//! The loop: look, decide, act, tell, come back.
+//!
+//! - [`queue`]: which objects are to be looked at, and when.
+//! - [`runner`]: workers, the store's watches that wake them, graceful stop.
+//! - [`reconcile`]: one round for one stack. Start reading there.
+//! - [`account`], [`accounts`]: the shared view of each CloudStack account.
+//! - [`status`], [`machines`], [`journal`]: telling: status, `Machine` objects, events.
+//! - [`probe`]: asking machines whether they serve.
+
+pub mod account;
+pub mod accounts;
+pub mod journal;
+pub mod machines;
+pub mod probe;
+pub mod queue;
+pub mod reconcile;
+pub mod runner;
+pub mod status;
+
+use std::sync::{Arc, Mutex};
+
+use crate::{
+    clock::Clock,
+    cloud::Connect,
+    store::Store,
+    telemetry::Metrics,
+    types::id::JobId,
+};
+use accounts::Accounts;
+use journal::Journal;
+use probe::Probes;
+use queue::Queue;
+
+/// What every round needs. One for the life of a controller.
+pub struct Context<K: Connect> {
+    /// Desired objects and their statuses.
+    pub store: Store,
+    /// The time.
+    pub clock: Clock,
+    /// CloudStack accounts.
+    pub accounts: Accounts<K>,
+    /// What the probes say.
+    pub probes: Probes,
+    /// Who is to be looked at.
+    pub queue: Arc<Queue>,
+    /// What is told.
+    pub journal: Journal,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Where job ids come from.
+    pub ids: Ids,
+}
+
+/// Job ids: random UUIDs, or a reproducible sequence where a seed is given.
+pub struct Ids(Option<Mutex<fastrand::Rng>>);
+
+impl Ids {
+    /// Ids that nobody can foresee.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(None)
+    }
+
+    /// The same ids in every run with the same seed.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self(Some(Mutex::new(fastrand::Rng::with_seed(seed))))
+    }
+
+    /// The next id.
+    pub fn next(&self) -> JobId {
+        let uuid = match &self.0 {
+            None => uuid::Uuid::new_v4(),
+            Some(rng) => {
+                let mut rng = rng.lock().expect("nothing panics while it holds the generator");
+                uuid::Builder::from_random_bytes(rng.u128(..).to_be_bytes()).into_uuid()
+            }
+        };
+        JobId::new(uuid.to_string())
+    }
+
+    /// A share of a duration, to spread what would otherwise come at once.
+    pub fn jitter(&self, of: std::time::Duration) -> std::time::Duration {
+        let share = match &self.0 {
+            None => fastrand::f64(),
+            Some(rng) => rng.lock().expect("nothing panics while it holds the generator").f64(),
+        };
+        of.mul_f64(share)
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Planner, settle};
 use crate::types::{
     action::{Action, Answer, JobOutcome, Question, VmChange, mark},
-    id::{AddressId, VmId},
+    id::{AddressId, VmId, VpcId},
     inventory::{AclRule, Address, Inventory, Vm, VmState},
     ledger::{Former, Pending, PublicAddress},
     stack::RuleSpec,
@@ -336,12 +336,12 @@ pub(super) fn visible(pending: &Pending, inventory: &Inventory) -> bool {
         vm(id).is_some_and(|vm| vm.job.is_none() && test(vm))
     };
     match &pending.action {
-        Action::CreateVpc { .. } => pending.resource.as_ref().is_some_and(|id| {
-            inventory
-                .vpcs
-                .values()
-                .any(|vpc| vpc.id.as_str() == id && vpc.job.is_none())
-        }),
+        // A VPC is Enabled from its first moment; only its job tells when its router is up.
+        Action::CreateVpc { .. } => {
+            let ended = inventory.jobs.as_ref().is_some_and(|jobs| !jobs.contains(&pending.job));
+            let id = pending.resource.as_deref().map(VpcId::new);
+            ended && id.is_some_and(|id| inventory.vpcs.contains_key(&id))
+        }
         Action::DeleteVpc { vpc } => !inventory.vpcs.contains_key(vpc),
         Action::CreateTier { .. } => pending.resource.as_ref().is_some_and(|id| {
             inventory

@@ -1,0 +1,383 @@
+//! One round for one object: look, decide, act, tell, and say when to come back.
+//!
+//! Level-triggered: a round reads everything that it decides on, and why it was woken is not
+//! among its arguments. Dropping it at any `.await` is safe: what matters is in the stack's
+//! ledger, which is stored before anything is sent.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+
+use super::{
+    Context,
+    account::Account,
+    accounts::AccountError,
+    journal::{About, Entry},
+    machines, status,
+};
+use crate::{
+    cloud::{Cloud, CloudError, Connect},
+    execute::execute,
+    plan::{self, Health, Input, Plan, check, settle},
+    store::StoreError,
+    types::{
+        action::Answers,
+        id::VmId,
+        inventory::{Catalogue, Inventory},
+        ledger::Ledger,
+        meta::{FINALIZER, Kind, Object, ObjectKey, Resource},
+        stack::{ClearwaterStack, PAUSED_UNTIL},
+    },
+};
+
+/// When an object is to be looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Never, unless it changes: it is gone.
+    Forget,
+    /// After this long.
+    After(Duration),
+}
+
+/// Why a round came to nothing. Retrying is the runner's business.
+#[derive(Debug, thiserror::Error)]
+pub enum RoundError {
+    /// The store could not be read or written, or somebody wrote first.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// CloudStack could not be looked at.
+    #[error("CloudStack could not be looked at")]
+    Cloud(#[from] CloudError),
+}
+
+impl RoundError {
+    /// Whether somebody else wrote first, so that a new read is all that is needed.
+    #[must_use]
+    pub fn conflict(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Conflict { .. }))
+    }
+}
+
+/// Passes that one round may take to have its questions answered. Three suffice for what the
+/// planner asks; more would mean that it asks in circles.
+const MAX_PASSES: usize = 8;
+
+/// Time before a round that follows at once: long enough for requests of one burst to be seen
+/// together.
+const AT_ONCE: Duration = Duration::from_millis(10);
+
+/// One round for a stack.
+///
+/// # Errors
+/// The store or the cloud could not be read. Steps that were refused are no error: they are told
+/// in the status and planned again.
+pub async fn reconcile<K: Connect>(
+    cx: &Context<K>,
+    key: &ObjectKey,
+) -> Result<Next, RoundError> {
+    let stack = cx.store.get_as::<ClearwaterStack>(&key.namespace, &key.name).await?;
+    let Some(stack) = stack else {
+        cx.probes.forget(key);
+        return Ok(Next::Forget);
+    };
+    let name = &stack.spec.account_ref.name;
+    let account = match cx.accounts.get(&cx.store, &key.namespace, name).await {
+        Ok(account) => account,
+        Err(AccountError::Store(error)) => return Err(error.into()),
+        Err(AccountError::NotUsable { reason, message }) => {
+            return without_account(cx, stack, reason, &message).await;
+        }
+    };
+    let decided = match decide(cx, &stack, &account).await {
+        Ok(decided) => decided,
+        Err(error) => {
+            let told = status::look_failed(&stack, &error, cx.clock.now());
+            write_status(cx, &stack, told).await?;
+            return Err(error.into());
+        }
+    };
+    act_and_tell(cx, stack, &account, decided).await
+}
+
+/// A stack whose account is not usable waits; one that made nothing can still be let go.
+async fn without_account<K: Connect>(
+    cx: &Context<K>,
+    stack: ClearwaterStack,
+    reason: &'static str,
+    message: &str,
+) -> Result<Next, RoundError> {
+    let made_nothing = stack.status.as_ref().is_none_or(|status| status.ledger.is_empty());
+    if stack.metadata.deleting() && made_nothing {
+        return let_go(cx, stack).await;
+    }
+    let told = status::not_planned(&stack, reason, message, cx.clock.now());
+    write_status(cx, &stack, told).await?;
+    Ok(Next::After(Duration::from_secs(60)))
+}
+
+/// A decision, with what it was made on.
+struct Decided {
+    plan: Plan,
+    catalogue: Arc<Catalogue>,
+    inventory: Arc<Inventory>,
+    answers: Answers,
+    replace: BTreeMap<String, VmId>,
+    health: BTreeMap<String, Health>,
+    ledger: Ledger,
+    now: Timestamp,
+}
+
+impl Decided {
+    fn input<'a, C>(&'a self, stack: &'a ClearwaterStack, account: &'a Account<C>) -> Input<'a>
+    where
+        C: Cloud,
+    {
+        Input {
+            stack,
+            ledger: &self.ledger,
+            replace: &self.replace,
+            catalogue: &self.catalogue,
+            inventory: &self.inventory,
+            answers: &self.answers,
+            health: &self.health,
+            limits: &account.spec().limits,
+            now: self.now,
+        }
+    }
+}
+
+/// Looks and plans, asking until no question is open.
+async fn decide<K: Connect>(
+    cx: &Context<K>,
+    stack: &ClearwaterStack,
+    account: &Account<K::Cloud>,
+) -> Result<Decided, CloudError> {
+    let ledger = stack.status.as_ref().map(|status| status.ledger.clone()).unwrap_or_default();
+    let catalogue = catalogue(stack, account).await?;
+    let mut decided = Decided {
+        plan: Plan::default(),
+        catalogue,
+        inventory: account.observe().await?,
+        answers: Answers::new(),
+        replace: machines::replacements(cx, stack).await,
+        health: cx.probes.health(&stack.key()),
+        ledger,
+        now: cx.clock.now(),
+    };
+    for _ in 0..MAX_PASSES {
+        decided.plan = plan::plan(decided.input(stack, account));
+        if decided.plan.needs_jobs && decided.inventory.jobs.is_none() {
+            know_the_jobs(account, &decided.plan).await?;
+            decided.inventory = account.observe().await?;
+            continue;
+        }
+        let open = decided.plan.questions.iter().filter(|q| !decided.answers.contains_key(q));
+        let open: Vec<_> = open.cloned().collect();
+        if open.is_empty() {
+            break;
+        }
+        let asked = open.into_iter().map(|question| async move {
+            account.ask(&question).await.map(|answer| (question, answer))
+        });
+        decided.answers.extend(try_join_all(asked).await?);
+    }
+    Ok(decided)
+}
+
+/// Names that are not found are looked up in a fresh catalogue: somebody may have added them.
+async fn catalogue<C: Cloud>(
+    stack: &ClearwaterStack,
+    account: &Account<C>,
+) -> Result<Arc<Catalogue>, CloudError> {
+    let unresolved = stack.status.as_ref().is_some_and(|status| {
+        status.steps.iter().any(|step| step.action == "NotResolvable")
+    });
+    let age = if unresolved { 20 } else { 600 };
+    account.catalogue(Duration::from_secs(age)).await
+}
+
+/// Asks for the jobs in flight. What an ended job changed may have been read before its end, so
+/// it is read again.
+async fn know_the_jobs<C: Cloud>(account: &Account<C>, plan: &Plan) -> Result<(), CloudError> {
+    let jobs = account.jobs().await?;
+    for pending in plan.ledger.pending.iter().filter(|pending| !jobs.contains(&pending.job)) {
+        account.read_again(pending.action.touches());
+    }
+    Ok(())
+}
+
+async fn act_and_tell<K: Connect>(
+    cx: &Context<K>,
+    mut stack: ClearwaterStack,
+    account: &Account<K::Cloud>,
+    decided: Decided,
+) -> Result<Next, RoundError> {
+    let (mut steps, refused) = check::check(&decided.plan, decided.input(&stack, account));
+    for refusal in refused {
+        tracing::error!(step = ?refusal.step.action.command(), why = refusal.why, "step refused");
+        cx.metrics.refused(refusal.step.action.command());
+        let message = format!("{}: {}", refusal.step.action.command(), refusal.why);
+        cx.journal.tell(About::object(&stack), Entry::warning("StepRefused", message));
+    }
+    let paused = paused(&stack, decided.now);
+    if paused {
+        steps.clear();
+    }
+    let mut ledger = decided.plan.ledger.clone();
+    let plain: Vec<_> = steps.iter().map(|step| step.step().clone()).collect();
+    let jobs = settle::commit(&mut ledger, &plain, || cx.ids.next(), decided.now);
+    let told = status::told(&stack, &decided.plan, &ledger, account.looked_at(), paused, decided.now);
+    status::announce(cx, &stack, &decided.plan, &plain, account, &told).await;
+    stack = write_status(cx, &stack, told).await?;
+
+    let mut done_at_once = false;
+    let sent: Vec<_> = steps.into_iter().zip(jobs).collect();
+    let key = stack.key();
+    if !sent.is_empty() {
+        execute(account.cloud(), &sent, |step, job, answer, error| {
+            let action = &step.step().action;
+            done_at_once |= matches!(answer, settle::Submitted::Done { .. });
+            settle::submitted(&mut ledger, job, &answer, cx.clock.now());
+            account.touch(action.touches());
+            if let Some(error) = error {
+                let message = format!("{}: {error}", step.step().subject);
+                cx.journal.tell(About::object(&stack), Entry::warning(error.reason(), message));
+            }
+        })
+        .await;
+        let mut told = stack.status.clone().unwrap_or_default();
+        told.ledger.clone_from(&ledger);
+        stack = write_status(cx, &stack, told).await?;
+    }
+    follow(account, &key, &decided.ledger, &ledger);
+    machines::settle(cx, &stack, &decided.plan, &ledger).await?;
+    cx.probes.watch(&stack, &ledger, &decided.inventory);
+    if finished(&stack, &decided.plan, &ledger) {
+        return audit_and_let_go(cx, stack, account).await;
+    }
+    let quiet = sent.is_empty();
+    if done_at_once || (quiet && ledger != decided.ledger) {
+        return Ok(Next::After(AT_ONCE));
+    }
+    Ok(Next::After(pause(account.spec().resync_interval.get(), &ledger, cx)))
+}
+
+/// Whether somebody asked Weir to look and not to act, and the time has not run out.
+fn paused(stack: &ClearwaterStack, now: Timestamp) -> bool {
+    let until = stack.metadata.annotations.get(PAUSED_UNTIL);
+    until.and_then(|until| until.parse::<Timestamp>().ok()).is_some_and(|until| until > now)
+}
+
+/// Has jobs that are pending followed, and those that were seen to end no longer.
+fn follow<C: Cloud>(account: &Account<C>, key: &ObjectKey, before: &Ledger, after: &Ledger) {
+    for pending in &after.pending {
+        if !pending.action.synchronous() {
+            let (command, touches) = (pending.action.command(), pending.action.touches());
+            account.follow(pending.job.clone(), key.clone(), command, touches);
+        }
+    }
+    for pending in &before.pending {
+        if after.pending.iter().all(|open| open.job != pending.job) {
+            account.settled(&pending.job);
+        }
+    }
+}
+
+/// Time until the next round where nothing wakes the stack: the resync, or the next retry.
+fn pause<K: Connect>(resync: Duration, ledger: &Ledger, cx: &Context<K>) -> Duration {
+    let now = cx.clock.now();
+    let retries = ledger.failures.values().map(|failure| failure.retry_after);
+    let soonest = retries.filter(|at| *at > now).min();
+    let retry = soonest.map(|at| at.duration_since(now).unsigned_abs() + AT_ONCE);
+    let resync = resync + cx.ids.jitter(resync / 10);
+    let late = (!ledger.pending.is_empty()).then_some(Duration::from_secs(5));
+    [Some(resync), retry, late].into_iter().flatten().min().unwrap_or(resync)
+}
+
+fn finished(stack: &ClearwaterStack, plan: &Plan, ledger: &Ledger) -> bool {
+    stack.metadata.deleting() && plan.steps.is_empty() && ledger.is_empty()
+}
+
+/// Looks once more, at everything, for what is left; then lets the stack go.
+async fn audit_and_let_go<K: Connect>(
+    cx: &Context<K>,
+    stack: ClearwaterStack,
+    account: &Account<K::Cloud>,
+) -> Result<Next, RoundError> {
+    let inventory = account.observe_within(Duration::ZERO).await?;
+    let uid = stack.meta().stored_uid();
+    let left: Vec<String> = inventory
+        .vms_of_stack(uid)
+        .filter(|vm| !vm.state.dead())
+        .map(|vm| format!("VM {} ({})", vm.name, vm.id))
+        .chain(inventory.vpcs_of_stack(uid).map(|vpc| format!("VPC {}", vpc.id)))
+        .collect();
+    let entry = match left.as_slice() {
+        [] => Entry::normal("Deleted", "an audit of the account finds nothing of the stack"),
+        left => Entry::warning(
+            "LeftAlone",
+            format!(
+                "these carry the stack's mark and are kept by its deletionPolicy, or Weir did \
+                 not make them: {}",
+                left.join(", ")
+            ),
+        ),
+    };
+    cx.journal.tell(About::object(&stack), entry);
+    let_go(cx, stack).await
+}
+
+/// Takes the finalizer off, so that the object goes.
+async fn let_go<K: Connect>(
+    cx: &Context<K>,
+    mut stack: ClearwaterStack,
+) -> Result<Next, RoundError> {
+    machines::forget_all(cx, &stack).await?;
+    cx.probes.forget(&stack.key());
+    stack.metadata.finalizers.retain(|finalizer| finalizer != FINALIZER);
+    cx.store.update(Object::encode(&stack)).await?;
+    Ok(Next::Forget)
+}
+
+/// Stores a status where it differs from the stored one; gives the stack as stored.
+async fn write_status<K: Connect>(
+    cx: &Context<K>,
+    stack: &ClearwaterStack,
+    status: crate::types::stack::StackStatus,
+) -> Result<ClearwaterStack, RoundError> {
+    if stack.status.as_ref().is_some_and(|old| status::same(old, &status)) {
+        return Ok(stack.clone());
+    }
+    let next = ClearwaterStack { status: Some(status), ..stack.clone() };
+    let stored = cx.store.update_status(Object::encode(&next)).await?;
+    Ok(stored.decode().unwrap_or(next))
+}
+
+/// Everything left to do for a manifest that is not applied yet, or is.
+///
+/// # Errors
+/// Words for people: the account is not usable, or could not be looked at.
+pub async fn preview<K: Connect>(
+    cx: &Context<K>,
+    mut stack: ClearwaterStack,
+) -> Result<plan::preview::Preview, String> {
+    let key = ObjectKey::new(Kind::ClearwaterStack, &stack.metadata.namespace, &stack.metadata.name);
+    let stored = cx.store.get_as::<ClearwaterStack>(&key.namespace, &key.name).await;
+    if let Some(stored) = stored.map_err(|error| error.to_string())? {
+        let annotations = stack.metadata.annotations;
+        stack.metadata = stored.metadata;
+        stack.metadata.annotations = annotations;
+        stack.status = stored.status;
+    }
+    stack.metadata.uid.get_or_insert_with(|| crate::types::id::Uid::new("not-yet-made"));
+    let account = cx
+        .accounts
+        .get(&cx.store, &key.namespace, &stack.spec.account_ref.name)
+        .await
+        .map_err(|error| error.to_string())?;
+    let decided = decide(cx, &stack, &account)
+        .await
+        .map_err(|error| format!("CloudStack could not be looked at: {error}"))?;
+    Ok(plan::preview::preview(decided.input(&stack, &account)))
+}

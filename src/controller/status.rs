@@ -1,0 +1,441 @@
+//! What a round tells: the stack's status in Kubernetes' form, events, and metrics of drift.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{
+    Context,
+    account::Account,
+    journal::{About, Entry},
+};
+use crate::{
+    cloud::{Cloud, CloudError, CloudEvent, Connect},
+    plan::{Plan, Step, Wait},
+    types::{
+        ledger::Ledger,
+        meta::{Condition, ConditionStatus, condition, set_condition},
+        role::Role,
+        stack::{
+            ClearwaterStack, DriftMode, DriftReport, PAUSED_UNTIL, PAUSED_WHY, RoleStatus,
+            StackStatus, StepReport, StepState,
+        },
+    },
+};
+
+/// Steps that a status lists at most. A fresh stack has some fifty; the rest are counted.
+const MAX_STEPS: usize = 60;
+
+/// Two looks apart, at the default resync: how far back events are searched for who did it.
+const CULPRIT_WINDOW: Duration = Duration::from_secs(300);
+
+/// Whether two statuses say the same, but for when they were written.
+#[must_use]
+pub fn same(old: &StackStatus, new: &StackStatus) -> bool {
+    let timeless = |status: &StackStatus| StackStatus {
+        round: 0,
+        last_look: None,
+        ..status.clone()
+    };
+    timeless(old) == timeless(new)
+}
+
+/// The status after a look that failed: what was known stays, and a condition says why.
+#[must_use]
+pub fn look_failed(stack: &ClearwaterStack, error: &CloudError, now: Timestamp) -> StackStatus {
+    let message = format!("the look failed, nothing is decided on it: {error}");
+    not_planned(stack, error.reason(), &message, now)
+}
+
+/// The status where no plan could be made.
+#[must_use]
+pub fn not_planned(
+    stack: &ClearwaterStack,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) -> StackStatus {
+    let mut status = stack.status.clone().unwrap_or_default();
+    let mut teller = Teller { stack, conditions: &mut status.conditions, now };
+    teller.tell("Planned", false, reason, message);
+    if condition(teller.conditions, "Ready").is_none() {
+        teller.tell("Ready", false, reason, message);
+    }
+    if status.phase.is_empty() {
+        status.phase = "Pending".to_owned();
+    }
+    status
+}
+
+struct Teller<'a> {
+    stack: &'a ClearwaterStack,
+    conditions: &'a mut Vec<Condition>,
+    now: Timestamp,
+}
+
+impl Teller<'_> {
+    fn tell(&mut self, kind: &str, holds: bool, reason: &str, message: impl Into<String>) {
+        let condition = Condition {
+            kind: kind.to_owned(),
+            status: if holds { ConditionStatus::True } else { ConditionStatus::False },
+            reason: reason.to_owned(),
+            message: message.into(),
+            last_transition_time: self.now,
+            observed_generation: self.stack.metadata.generation,
+        };
+        set_condition(self.conditions, condition);
+    }
+
+    /// A condition that is only shown while it holds.
+    fn tell_while(&mut self, kind: &str, told: Option<(&str, String)>) {
+        match told {
+            Some((reason, message)) => self.tell(kind, true, reason, message),
+            None => self.conditions.retain(|condition| condition.kind != kind),
+        }
+    }
+}
+
+/// The status after a plan.
+#[must_use]
+pub fn told(
+    stack: &ClearwaterStack,
+    plan: &Plan,
+    ledger: &Ledger,
+    looked_at: Option<Timestamp>,
+    paused: bool,
+    now: Timestamp,
+) -> StackStatus {
+    let old = stack.status.clone().unwrap_or_default();
+    let roles = roles(stack, plan, ledger);
+    let replicas = roles.values().map(|role| role.desired).sum();
+    let ready = roles.values().map(|role| role.ready).sum();
+    let mut status = StackStatus {
+        observed_generation: stack.metadata.generation.unwrap_or_default(),
+        phase: String::new(),
+        conditions: old.conditions,
+        replicas,
+        ready_replicas: ready,
+        roles,
+        drift: drift(&old.drift, plan, now),
+        steps: steps(plan, ledger, paused),
+        round: old.round + 1,
+        last_look: looked_at,
+        ledger: ledger.clone(),
+    };
+    let whole = ready == replicas && plan.blocked.is_empty();
+    let working = !ledger.pending.is_empty() || !plan.steps.is_empty();
+    let mut teller = Teller { stack, conditions: &mut status.conditions, now };
+    teller.tell("Planned", true, "Planned", "");
+    tell_ready(&mut teller, plan, (ready, replicas), whole);
+    match (paused, working) {
+        (true, _) => teller.tell("Progressing", false, "Paused", "Weir looks and does not act"),
+        (false, true) => {
+            let message = format!("{} commands on their way", ledger.pending.len());
+            teller.tell("Progressing", true, "Working", message);
+        }
+        (false, false) => teller.tell("Progressing", false, "NothingToDo", ""),
+    }
+    tell_degraded(&mut teller, plan, ledger);
+    tell_drift(&mut teller, &status.drift);
+    let why = stack.metadata.annotations.get(PAUSED_WHY).map_or("no reason given", String::as_str);
+    let until = stack.metadata.annotations.get(PAUSED_UNTIL).map_or("", String::as_str);
+    teller.tell_while("Paused", paused.then(|| ("Paused", format!("until {until}: {why}"))));
+    teller.tell_while("AddressHeld", held(ledger));
+    status.phase = phase(stack, plan, paused, whole, working, &status.conditions).to_owned();
+    status
+}
+
+fn phase(
+    stack: &ClearwaterStack,
+    plan: &Plan,
+    paused: bool,
+    whole: bool,
+    working: bool,
+    conditions: &[Condition],
+) -> &'static str {
+    let degraded = condition(conditions, "Degraded")
+        .is_some_and(|condition| condition.status == ConditionStatus::True);
+    match () {
+        () if stack.metadata.deleting() => "Deleting",
+        () if paused => "Paused",
+        () if !plan.blocked.is_empty() && !working => "Blocked",
+        () if whole && !working => "Ready",
+        () if degraded => "Degraded",
+        () if whole => "Ready",
+        () => "Progressing",
+    }
+}
+
+fn tell_ready(teller: &mut Teller<'_>, plan: &Plan, (ready, replicas): (u32, u32), whole: bool) {
+    let first_blocked = plan.blocked.first();
+    let waiting = plan.machines.iter().find(|(_, machine)| !machine.ready);
+    match (whole, first_blocked, waiting) {
+        (true, _, _) => {
+            let message = format!("{ready} of {replicas} machines ready");
+            teller.tell("Ready", true, "AllMachinesReady", message);
+        }
+        (false, Some(blocked), _) => {
+            let message = format!("{}: {}", blocked.subject, blocked.message);
+            teller.tell("Ready", false, blocked.reason, message);
+        }
+        (false, None, Some((name, machine))) => {
+            let message = format!(
+                "{ready} of {replicas} machines ready; {name} is {}: {}",
+                machine.phase.name(),
+                machine.message
+            );
+            teller.tell("Ready", false, "MachinesNotReady", message);
+        }
+        (false, None, None) => {
+            teller.tell("Ready", false, "MachinesNotReady", format!("{ready} of {replicas}"));
+        }
+    }
+}
+
+/// Degraded: something that ran does not, or Weir is stuck.
+fn tell_degraded(teller: &mut Teller<'_>, plan: &Plan, ledger: &Ledger) {
+    if let Some(why) = &plan.held_back {
+        teller.tell("Degraded", true, "TooManyUnhealthy", why.clone());
+    } else if let Some(blocked) = plan.blocked.first() {
+        let message = format!("{}: {}", blocked.subject, blocked.message);
+        teller.tell("Degraded", true, blocked.reason, message);
+    } else if let Some((subject, lost)) = ledger.lost.first_key_value() {
+        teller.tell("Degraded", true, "Lost", format!("{subject} was {}", lost.have));
+    } else if let Some((name, machine)) = plan.machines.iter().find(|(name, machine)| {
+        let ran = ledger.machines.get(*name).is_some_and(|record| record.started_at.is_some());
+        ran && !machine.ready
+    }) {
+        let message = format!("{name}: {}", machine.message);
+        teller.tell("Degraded", true, "MachineNotReady", message);
+    } else if let Some((subject, failure)) = ledger.failures.first_key_value() {
+        let message = format!("{subject}: {} failed: {}", failure.command, failure.message);
+        teller.tell("Degraded", true, "StepFailed", message);
+    } else {
+        teller.tell("Degraded", false, "AsItShouldBe", "");
+    }
+}
+
+fn tell_drift(teller: &mut Teller<'_>, drift: &[DriftReport]) {
+    match drift {
+        [] => teller.tell("DriftFree", true, "InSync", ""),
+        [first, rest @ ..] => {
+            let message = format!(
+                "{}: {} is {} instead of {}{}",
+                first.subject,
+                first.field.name(),
+                first.have,
+                first.want,
+                if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) }
+            );
+            let repair = drift.iter().any(|drift| drift.mode == DriftMode::Repair);
+            teller.tell("DriftFree", false, if repair { "Repairing" } else { "Reported" }, message);
+        }
+    }
+}
+
+fn held(ledger: &Ledger) -> Option<(&'static str, String)> {
+    let holders: Vec<String> = ledger
+        .machines
+        .iter()
+        .filter_map(|(name, record)| record.held.last().map(|held| (name, record, held)))
+        .map(|(name, record, held)| {
+            format!(
+                "{name} is {} at {} because {} and {} are held by a destroyed VM until {}",
+                record.host_name,
+                record.private_address,
+                held.host_name,
+                held.private_address,
+                held.until.strftime("%Y-%m-%d %H:%M UTC")
+            )
+        })
+        .collect();
+    (!holders.is_empty()).then(|| ("NotPurgedYet", holders.join("; ")))
+}
+
+fn roles(stack: &ClearwaterStack, plan: &Plan, ledger: &Ledger) -> BTreeMap<Role, RoleStatus> {
+    let mut roles: BTreeMap<Role, RoleStatus> = BTreeMap::new();
+    if !stack.metadata.deleting() {
+        for (_, role, _) in crate::plan::machine_names(stack) {
+            roles.entry(role).or_default().desired += 1;
+        }
+    }
+    for (name, machine) in &plan.machines {
+        let Some(record) = ledger.machines.get(name) else { continue };
+        let role = roles.entry(record.role).or_default();
+        role.ready += u32::from(machine.ready);
+        role.updated += u32::from(machine.updated);
+    }
+    roles
+}
+
+/// The drift of this plan, with the times at which it was first seen.
+fn drift(old: &[DriftReport], plan: &Plan, now: Timestamp) -> Vec<DriftReport> {
+    let mut reports: Vec<DriftReport> = Vec::new();
+    for drift in &plan.drift {
+        let report = drift.report();
+        let known = old.iter().find(|old| same_drift(old, &report));
+        let since = known.and_then(|old| old.since).or(Some(now));
+        let by = known.and_then(|old| old.by.clone());
+        reports.push(DriftReport { since, by, ..report });
+    }
+    reports.sort();
+    reports.dedup_by(|a, b| same_drift(a, b));
+    reports
+}
+
+fn same_drift(a: &DriftReport, b: &DriftReport) -> bool {
+    a.subject == b.subject && a.field == b.field
+}
+
+fn steps(plan: &Plan, ledger: &Ledger, paused: bool) -> Vec<StepReport> {
+    let running = ledger.pending.iter().map(|pending| StepReport {
+        subject: pending.subject.clone(),
+        action: pending.action.command().to_owned(),
+        reason: pending.reason.clone(),
+        state: StepState::Running,
+        since: Some(pending.since),
+    });
+    let next = plan.steps.iter().filter(|_| paused).map(|step| StepReport {
+        subject: step.subject.clone(),
+        action: step.action.command().to_owned(),
+        reason: format!("paused; would be done because {}", step.reason),
+        state: StepState::Next,
+        since: None,
+    });
+    let idle = |wait: &&Wait| wait.running.is_none();
+    let waiting = plan.blocked.iter().chain(plan.waits.iter()).filter(idle).map(|wait| StepReport {
+        subject: wait.subject.clone(),
+        action: wait.reason.to_owned(),
+        reason: wait.message.clone(),
+        state: StepState::Waiting,
+        since: wait.since,
+    });
+    let mut all: Vec<StepReport> = running.chain(next).chain(waiting).collect();
+    all.dedup();
+    all.truncate(MAX_STEPS);
+    all
+}
+
+/// Tells what is new since the last round: notes, drift that came and went, steps, readiness.
+pub async fn announce<K: Connect>(
+    cx: &Context<K>,
+    stack: &ClearwaterStack,
+    plan: &Plan,
+    steps: &[Step],
+    account: &Account<K::Cloud>,
+    told: &StackStatus,
+) {
+    let about = || About::object(stack);
+    for note in &plan.notes {
+        let message = format!("{}: {}", note.subject, note.message);
+        let entry = Entry { reason: note.reason.to_owned(), message, warning: note.warning };
+        cx.journal.tell(about(), entry);
+    }
+    let old = stack.status.as_ref();
+    let before: &[DriftReport] = old.map_or(&[], |status| &status.drift);
+    announce_drift(cx, stack, plan, before, account, told).await;
+    for (subject, message) in grouped(steps) {
+        cx.journal.tell(about(), Entry::normal("Step", format!("{subject}: {message}")));
+    }
+    for (machine, rung) in steps.iter().filter_map(|step| step.remedy.as_ref()) {
+        if let Some(record) = plan.ledger.machines.get(machine) {
+            cx.metrics.remediated(record.role.name(), rung.name());
+        }
+    }
+    let ready = |status: &StackStatus| {
+        condition(&status.conditions, "Ready").is_some_and(|c| c.status == ConditionStatus::True)
+    };
+    let (was, is) = (old.is_some_and(ready), ready(told));
+    if is && !was {
+        let message = format!("{} of {} machines ready", told.ready_replicas, told.replicas);
+        cx.journal.tell(about(), Entry::normal("Ready", message));
+    } else if was && !is {
+        let why = condition(&told.conditions, "Ready").map(|c| c.message.clone());
+        cx.journal.tell(about(), Entry::warning("NotReady", why.unwrap_or_default()));
+    }
+}
+
+async fn announce_drift<K: Connect>(
+    cx: &Context<K>,
+    stack: &ClearwaterStack,
+    plan: &Plan,
+    before: &[DriftReport],
+    account: &Account<K::Cloud>,
+    told: &StackStatus,
+) {
+    let fresh: Vec<&DriftReport> =
+        told.drift.iter().filter(|new| !before.iter().any(|old| same_drift(old, new))).collect();
+    let culprits = if fresh.is_empty() { Vec::new() } else { recent_events(cx, account).await };
+    for report in fresh {
+        cx.metrics.drift_seen(kind_of(report), report.field.name());
+        let drift = plan.drift.iter().find(|d| d.subject == report.subject && d.field == report.field);
+        let resource = drift.and_then(|drift| drift.resource.as_deref());
+        let by = resource.and_then(|id| culprit(&culprits, id)).map_or_else(String::new, |event| {
+            format!(
+                "; CloudStack says that user {} did {} at {}",
+                event.user,
+                event.kind,
+                event.at.strftime("%H:%M:%S")
+            )
+        });
+        let message = format!(
+            "drift: {} of {}: want {}, have {}{by}",
+            report.field.name(),
+            report.subject,
+            report.want,
+            report.have
+        );
+        cx.journal.tell(About::object(stack), Entry::warning("DriftDetected", message));
+    }
+    for gone in before.iter().filter(|old| !told.drift.iter().any(|new| same_drift(old, new))) {
+        let now = cx.clock.now();
+        let after = gone.since.map(|since| now.duration_since(since).unsigned_abs());
+        let after = after.unwrap_or_default();
+        cx.metrics.drift_repaired(kind_of(gone), gone.field.name(), after);
+        let message = format!(
+            "{} of {} is as it should be again, {:.1} s after it was seen",
+            gone.field.name(),
+            gone.subject,
+            after.as_secs_f64()
+        );
+        cx.journal.tell(About::object(stack), Entry::normal("DriftRepaired", message));
+    }
+}
+
+/// What kind of thing drifted, as metric label: the first word of the subject.
+fn kind_of(report: &DriftReport) -> &str {
+    report.subject.split(' ').next().unwrap_or_default()
+}
+
+/// A hint at most; a cloud that does not tell costs nothing but the hint.
+async fn recent_events<K: Connect>(
+    cx: &Context<K>,
+    account: &Account<K::Cloud>,
+) -> Vec<CloudEvent> {
+    account.cloud().events_since(cx.clock.now() - CULPRIT_WINDOW).await.unwrap_or_default()
+}
+
+fn culprit<'a>(events: &'a [CloudEvent], resource: &str) -> Option<&'a CloudEvent> {
+    let about = |event: &&CloudEvent| event.resource.as_deref() == Some(resource);
+    events.iter().rev().find(about)
+}
+
+/// Steps in a few lines: many of one command are told together.
+fn grouped(steps: &[Step]) -> Vec<(String, String)> {
+    let mut by_command: BTreeMap<&str, Vec<&Step>> = BTreeMap::new();
+    for step in steps {
+        by_command.entry(step.action.command()).or_default().push(step);
+    }
+    let mut lines = Vec::new();
+    for (command, steps) in by_command {
+        if let [first, _, _, .., last] = steps.as_slice() {
+            let subjects = format!("{} … {}", first.subject, last.subject);
+            lines.push((subjects, format!("{command} ×{}: {}", steps.len(), first.reason)));
+        } else {
+            lines.extend(
+                steps.iter().map(|s| (s.subject.clone(), format!("{command}: {}", s.reason))),
+            );
+        }
+    }
+    lines
+}
