@@ -24,7 +24,9 @@ pub enum LogFormat {
 /// to read. Does nothing where logging has been started already.
 pub fn start_logging(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().try_init(),
@@ -56,8 +58,9 @@ pub struct Metrics {
 }
 
 /// Bounds, in seconds, that suit both an HTTP request and a repair that takes minutes.
-const SECONDS: &[f64] =
-    &[0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0];
+const SECONDS: &[f64] = &[
+    0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0,
+];
 
 impl Metrics {
     /// Metrics of one controller, all at zero.
@@ -76,10 +79,15 @@ impl Metrics {
 
     fn register(registry: &Registry) -> prometheus::Result<Self> {
         let build = GaugeVec::new(
-            Opts::new("weir_build_info", "The running version of Weir; the value is always 1."),
+            Opts::new(
+                "weir_build_info",
+                "The running version of Weir; the value is always 1.",
+            ),
             &["version"],
         )?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        build
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1.0);
         registry.register(Box::new(build))?;
         #[cfg(target_os = "linux")]
         registry.register(Box::new(
@@ -101,8 +109,7 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
-        let queue_depth =
-            IntGauge::new("weir_queue_depth", "Objects that wait to be reconciled.")?;
+        let queue_depth = IntGauge::new("weir_queue_depth", "Objects that wait to be reconciled.")?;
         registry.register(Box::new(queue_depth.clone()))?;
         Ok(Self {
             reconciles: counter(
@@ -161,8 +168,16 @@ impl Metrics {
                 "CloudStack jobs of Weir's that have not ended, by account.",
                 &["account"],
             )?,
-            machines: gauge("weir_machines", "Machines, by role and phase.", &["role", "phase"])?,
-            stacks: gauge("weir_stacks", "Stacks, by whether they are ready.", &["ready"])?,
+            machines: gauge(
+                "weir_machines",
+                "Machines, by role and phase.",
+                &["role", "phase"],
+            )?,
+            stacks: gauge(
+                "weir_stacks",
+                "Stacks, by whether they are ready.",
+                &["ready"],
+            )?,
             refusals: counter(
                 "weir_refused_steps_total",
                 "Steps that the second opinion refused; each is a bug or a world stranger than \
@@ -186,8 +201,12 @@ impl Metrics {
     /// A round of the loop ended.
     pub fn reconciled(&self, kind: &str, result: &str, took: Duration, waited: Duration) {
         self.reconciles.with_label_values(&[result]).inc();
-        self.reconcile_seconds.with_label_values(&[kind]).observe(took.as_secs_f64());
-        self.queue_seconds.with_label_values(&[kind]).observe(waited.as_secs_f64());
+        self.reconcile_seconds
+            .with_label_values(&[kind])
+            .observe(took.as_secs_f64());
+        self.queue_seconds
+            .with_label_values(&[kind])
+            .observe(waited.as_secs_f64());
     }
 
     /// Drift was seen for the first time.
@@ -198,7 +217,9 @@ impl Metrics {
     /// Drift that was seen is gone.
     pub fn drift_repaired(&self, kind: &str, field: &str, after: Duration) {
         self.drift_repaired.with_label_values(&[kind, field]).inc();
-        self.repair_seconds.with_label_values(&[field]).observe(after.as_secs_f64());
+        self.repair_seconds
+            .with_label_values(&[field])
+            .observe(after.as_secs_f64());
     }
 
     /// A rung of the ladder was taken.
@@ -209,12 +230,16 @@ impl Metrics {
     /// A request to CloudStack was answered, or failed.
     pub fn requested(&self, command: &str, code: &str, took: Duration) {
         self.requests.with_label_values(&[command, code]).inc();
-        self.request_seconds.with_label_values(&[command]).observe(took.as_secs_f64());
+        self.request_seconds
+            .with_label_values(&[command])
+            .observe(took.as_secs_f64());
     }
 
     /// A request to CloudStack was held back for a while.
     pub fn held_back(&self, waited: Duration) {
-        self.governor_seconds.with_label_values::<&str>(&[]).observe(waited.as_secs_f64());
+        self.governor_seconds
+            .with_label_values::<&str>(&[])
+            .observe(waited.as_secs_f64());
     }
 
     /// The second opinion refused a step.
@@ -229,12 +254,16 @@ impl Metrics {
 
     /// Sets the number of jobs of an account.
     pub fn set_jobs(&self, account: &str, jobs: usize) {
-        self.jobs_in_flight.with_label_values(&[account]).set(count(jobs));
+        self.jobs_in_flight
+            .with_label_values(&[account])
+            .set(count(jobs));
     }
 
     /// Sets the number of machines of a role in a phase.
     pub fn set_machines(&self, role: &str, phase: &str, machines: usize) {
-        self.machines.with_label_values(&[role, phase]).set(count(machines));
+        self.machines
+            .with_label_values(&[role, phase])
+            .set(count(machines));
     }
 
     /// Sets the number of stacks that are ready, or are not.

@@ -102,7 +102,8 @@ impl<C: Cloud> Account<C> {
     /// A list could not be read. What was known stays known, and nothing is decided on it.
     pub async fn observe(&self) -> Result<Arc<Inventory>, CloudError> {
         // A fraction early, so that a resync a moment before the others' finds the look stale.
-        self.observe_within(self.spec.resync_interval.get() * 9 / 10).await
+        self.observe_within(self.spec.resync_interval.get() * 9 / 10)
+            .await
     }
 
     /// The account, with no list older than `age`.
@@ -114,8 +115,15 @@ impl<C: Cloud> Account<C> {
         let now = self.clock.now();
         let (stale, depth) = self.stale(now, age);
         let read = stale.iter().map(|(list, touched)| async move {
-            let depth = if *list == List::Vms { depth } else { Depth::Look };
-            self.cloud.list(*list, depth).await.map(|rows| (*list, *touched, rows))
+            let depth = if *list == List::Vms {
+                depth
+            } else {
+                Depth::Look
+            };
+            self.cloud
+                .list(*list, depth)
+                .await
+                .map(|rows| (*list, *touched, rows))
         });
         let read = try_join_all(read).await?;
         let mut state = self.lock();
@@ -238,7 +246,12 @@ impl<C: Cloud> Account<C> {
         touches: &'static [List],
     ) {
         let since = self.clock.now();
-        let followed = Followed { key, command, touches, since };
+        let followed = Followed {
+            key,
+            command,
+            touches,
+            since,
+        };
         if let Entry::Vacant(entry) = self.lock().jobs.entry(job) {
             entry.insert(followed);
             self.followed.notify_one();
@@ -254,7 +267,11 @@ impl<C: Cloud> Account<C> {
                 // The first look at fresh jobs reads what they change instead of the jobs: with
                 // a quick cloud that is all that is needed.
                 self.clock.sleep(FIRST_LOOK).await;
-                self.lock().jobs.values().map(|job| job.key.clone()).for_each(&wake);
+                self.lock()
+                    .jobs
+                    .values()
+                    .map(|job| job.key.clone())
+                    .for_each(&wake);
                 continue;
             };
             tokio::select! {
@@ -275,7 +292,12 @@ impl<C: Cloud> Account<C> {
     fn young(&self) -> BTreeSet<ObjectKey> {
         let now = self.clock.now();
         let young = |job: &&Followed| now.duration_since(job.since).unsigned_abs() < 3 * FIRST_LOOK;
-        self.lock().jobs.values().filter(young).map(|job| job.key.clone()).collect()
+        self.lock()
+            .jobs
+            .values()
+            .filter(young)
+            .map(|job| job.key.clone())
+            .collect()
     }
 
     /// Stops following a job of which a look showed the end.
@@ -293,10 +315,16 @@ impl<C: Cloud> Account<C> {
         let mut woken = BTreeSet::new();
         let mut touched = BTreeSet::new();
         let mut state = self.lock();
-        let gone: Vec<JobId> =
-            state.jobs.keys().filter(|job| !in_flight.contains(*job)).cloned().collect();
+        let gone: Vec<JobId> = state
+            .jobs
+            .keys()
+            .filter(|job| !in_flight.contains(*job))
+            .cloned()
+            .collect();
         for id in gone {
-            let Some(job) = state.jobs.remove(&id) else { continue };
+            let Some(job) = state.jobs.remove(&id) else {
+                continue;
+            };
             learn(&mut state.pace, &job, now);
             touched.extend(job.touches);
             woken.insert(job.key);
@@ -323,7 +351,9 @@ impl<C: Cloud> Account<C> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds the account's state")
+        self.state
+            .lock()
+            .expect("nothing panics while it holds the account's state")
     }
 }
 
@@ -345,5 +375,9 @@ const LONGEST_POLL: Duration = Duration::from_secs(10);
 fn learn(pace: &mut BTreeMap<&'static str, Duration>, job: &Followed, now: Timestamp) {
     let took = now.duration_since(job.since).unsigned_abs();
     let known = pace.entry(job.command).or_insert(took);
-    *known = if took < *known { took } else { (*known * 3 + took) / 4 };
+    *known = if took < *known {
+        took
+    } else {
+        (*known * 3 + took) / 4
+    };
 }

@@ -60,7 +60,13 @@ impl<K: Connect> Accounts<K> {
     /// No account yet.
     pub fn new(connect: K, clock: Clock, queue: Arc<Queue>) -> Self {
         let tasks = Mutex::new(tokio::task::JoinSet::new());
-        Self { connect, clock, queue, tasks, known: Mutex::default() }
+        Self {
+            connect,
+            clock,
+            queue,
+            tasks,
+            known: Mutex::default(),
+        }
     }
 
     /// The account of that name, connected.
@@ -75,14 +81,23 @@ impl<K: Connect> Accounts<K> {
     ) -> Result<Arc<Account<K::Cloud>>, AccountError> {
         let object: CloudAccount = store.get_as(namespace, name).await?.ok_or_else(|| {
             let message = format!("CloudAccount {namespace}/{name} does not exist; apply it");
-            AccountError::NotUsable { reason: "AccountNotFound", message }
+            AccountError::NotUsable {
+                reason: "AccountNotFound",
+                message,
+            }
         })?;
         let secret_name = &object.spec.secret_ref.name;
         let secret: Secret = store.get_as(namespace, secret_name).await?.ok_or_else(|| {
             let message = format!("Secret {namespace}/{secret_name} does not exist; apply it");
-            AccountError::NotUsable { reason: "SecretNotFound", message }
+            AccountError::NotUsable {
+                reason: "SecretNotFound",
+                message,
+            }
         })?;
-        let versions = (object.metadata.generation, secret.metadata.resource_version.clone());
+        let versions = (
+            object.metadata.generation,
+            secret.metadata.resource_version.clone(),
+        );
         if let Some(known) = self.lock().get(&object.key())
             && known.versions == versions
         {
@@ -90,7 +105,11 @@ impl<K: Connect> Accounts<K> {
         }
         let account = self.connected(&object, &secret)?;
         let follower = self.follow(&account);
-        let known = Known { account: Arc::clone(&account), versions, follower };
+        let known = Known {
+            account: Arc::clone(&account),
+            versions,
+            follower,
+        };
         if let Some(former) = self.lock().insert(object.key(), known) {
             former.follower.abort();
         }
@@ -118,22 +137,37 @@ impl<K: Connect> Accounts<K> {
         let cloud = self
             .connect
             .connect(&object.spec, &key("apiKey")?, &key("secretKey")?)
-            .map_err(|message| AccountError::NotUsable { reason: "AccountInvalid", message })?;
-        Ok(Arc::new(Account::new(cloud, object.spec.clone(), self.clock.clone())))
+            .map_err(|message| AccountError::NotUsable {
+                reason: "AccountInvalid",
+                message,
+            })?;
+        Ok(Arc::new(Account::new(
+            cloud,
+            object.spec.clone(),
+            self.clock.clone(),
+        )))
     }
 
     fn follow(&self, account: &Arc<Account<K::Cloud>>) -> AbortHandle {
         let (account, queue) = (Arc::clone(account), Arc::clone(&self.queue));
-        let mut tasks = self.tasks.lock().expect("nothing panics while it holds the tasks");
+        let mut tasks = self
+            .tasks
+            .lock()
+            .expect("nothing panics while it holds the tasks");
         tasks.spawn(async move {
-            account.follow_jobs(|key| queue.add(key, Urgency::Change)).await;
+            account
+                .follow_jobs(|key| queue.add(key, Urgency::Change))
+                .await;
         })
     }
 
     /// Every account in use.
     pub fn all(&self) -> Vec<(ObjectKey, Arc<Account<K::Cloud>>)> {
         let known = self.lock();
-        known.iter().map(|(key, known)| (key.clone(), Arc::clone(&known.account))).collect()
+        known
+            .iter()
+            .map(|(key, known)| (key.clone(), Arc::clone(&known.account)))
+            .collect()
     }
 
     /// Lets go of an account that was deleted.
@@ -145,6 +179,8 @@ impl<K: Connect> Accounts<K> {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Known<K>>> {
-        self.known.lock().expect("nothing panics while it holds the accounts")
+        self.known
+            .lock()
+            .expect("nothing panics while it holds the accounts")
     }
 }

@@ -30,12 +30,20 @@ pub struct Entry {
 impl Entry {
     /// Something good or neutral.
     pub fn normal(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason: reason.into(), message: message.into(), warning: false }
+        Self {
+            reason: reason.into(),
+            message: message.into(),
+            warning: false,
+        }
     }
 
     /// Something that somebody should look at.
     pub fn warning(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason: reason.into(), message: message.into(), warning: true }
+        Self {
+            reason: reason.into(),
+            message: message.into(),
+            warning: true,
+        }
     }
 }
 
@@ -53,7 +61,12 @@ impl About {
     pub fn object<T: Resource>(object: &T) -> Self {
         let meta = object.meta();
         let (namespace, name) = (meta.namespace.clone(), meta.name.clone());
-        Self { kind: T::KIND, namespace, name, uid: meta.uid.clone() }
+        Self {
+            kind: T::KIND,
+            namespace,
+            name,
+            uid: meta.uid.clone(),
+        }
     }
 }
 
@@ -119,7 +132,11 @@ async fn record(
     let event = Event {
         api_version: Kind::Event.api_version().to_owned(),
         kind: Kind::Event.name().to_owned(),
-        metadata: ObjectMeta { name, namespace, ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name,
+            namespace,
+            ..ObjectMeta::default()
+        },
         involved_object: ObjectReference {
             api_version: about.kind.api_version().to_owned(),
             kind: about.kind.name().to_owned(),
@@ -134,7 +151,10 @@ async fn record(
         count: 1,
         first_timestamp: Some(now),
         last_timestamp: Some(now),
-        source: EventSource { component: COMPONENT.to_owned(), host: String::new() },
+        source: EventSource {
+            component: COMPONENT.to_owned(),
+            host: String::new(),
+        },
         reporting_component: COMPONENT.to_owned(),
         reporting_instance: String::new(),
     };
@@ -146,6 +166,10 @@ async fn record(
 fn event_name(about: &About, entry: &Entry) -> String {
     let uid = about.uid.as_ref().map_or("", |uid| uid.as_str());
     let hash = Sha256::digest(format!("{uid}\n{}\n{}", entry.reason, entry.message));
-    let short: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let short: String = hash
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("{}.{short}", about.name)
 }

@@ -106,7 +106,9 @@ async fn create<K: Connect>(
             ..ObjectMeta::default()
         },
         spec: MachineSpec {
-            stack_ref: NameRef { name: stack.metadata.name.clone() },
+            stack_ref: NameRef {
+                name: stack.metadata.name.clone(),
+            },
             role: record.role,
             index: record.index,
         },
@@ -128,7 +130,10 @@ async fn update<K: Connect>(
     // A deleted Machine goes once the VM that it stood for is gone; the next round makes a new
     // one for the successor.
     if machine.metadata.deleting() {
-        let vm = machine.status.as_ref().and_then(|status| status.vm_id.as_ref());
+        let vm = machine
+            .status
+            .as_ref()
+            .and_then(|status| status.vm_id.as_ref());
         if vm.is_none_or(|vm| !record.knows_vm(vm)) {
             remove(cx, machine).await?;
         }
@@ -138,7 +143,10 @@ async fn update<K: Connect>(
     if machine.status.as_ref() == Some(&status) {
         return Ok(());
     }
-    let next = Machine { status: Some(status), ..machine };
+    let next = Machine {
+        status: Some(status),
+        ..machine
+    };
     cx.store.update_status(Object::encode(&next)).await?;
     Ok(())
 }
@@ -153,7 +161,11 @@ fn status<K: Connect>(
     let old = machine.status.clone().unwrap_or_default();
     let mut conditions = old.conditions;
     let mut tell = |kind: &str, holds: bool, reason: &str, message: String| {
-        let status = if holds { ConditionStatus::True } else { ConditionStatus::False };
+        let status = if holds {
+            ConditionStatus::True
+        } else {
+            ConditionStatus::False
+        };
         let condition = Condition {
             kind: kind.to_owned(),
             status,
@@ -165,7 +177,11 @@ fn status<K: Connect>(
         set_condition(&mut conditions, condition);
     };
     tell("Ready", view.ready, view.phase.name(), view.message.clone());
-    let updated = if view.updated { "AsTheManifestAsks" } else { "Outdated" };
+    let updated = if view.updated {
+        "AsTheManifestAsks"
+    } else {
+        "Outdated"
+    };
     tell("UpToDate", view.updated, updated, String::new());
     if let Some(held) = record.held.last() {
         let message = format!(
@@ -196,7 +212,10 @@ fn status<K: Connect>(
 /// Lets a `Machine` object go.
 async fn remove<K: Connect>(cx: &Context<K>, mut machine: Machine) -> Result<(), RoundError> {
     let key = machine.key();
-    machine.metadata.finalizers.retain(|finalizer| finalizer != FINALIZER);
+    machine
+        .metadata
+        .finalizers
+        .retain(|finalizer| finalizer != FINALIZER);
     machine.metadata.resource_version.clear();
     let deleting = machine.metadata.deleting();
     let gone = |result: Result<(), StoreError>| match result {
@@ -205,7 +224,12 @@ async fn remove<K: Connect>(cx: &Context<K>, mut machine: Machine) -> Result<(),
     };
     gone(cx.store.update(Object::encode(&machine)).await.map(drop))?;
     if !deleting {
-        gone(cx.store.delete(&key, &Preconditions::default()).await.map(drop))?;
+        gone(
+            cx.store
+                .delete(&key, &Preconditions::default())
+                .await
+                .map(drop),
+        )?;
     }
     Ok(())
 }

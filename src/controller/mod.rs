@@ -19,13 +19,7 @@ pub mod status;
 
 use std::sync::{Arc, Mutex};
 
-use crate::{
-    clock::Clock,
-    cloud::Connect,
-    store::Store,
-    telemetry::Metrics,
-    types::id::JobId,
-};
+use crate::{clock::Clock, cloud::Connect, store::Store, telemetry::Metrics, types::id::JobId};
 use accounts::Accounts;
 use journal::Journal;
 use probe::Probes;
@@ -72,7 +66,9 @@ impl Ids {
         let uuid = match &self.0 {
             None => uuid::Uuid::new_v4(),
             Some(rng) => {
-                let mut rng = rng.lock().expect("nothing panics while it holds the generator");
+                let mut rng = rng
+                    .lock()
+                    .expect("nothing panics while it holds the generator");
                 uuid::Builder::from_random_bytes(rng.u128(..).to_be_bytes()).into_uuid()
             }
         };
@@ -83,7 +79,10 @@ impl Ids {
     pub fn jitter(&self, of: std::time::Duration) -> std::time::Duration {
         let share = match &self.0 {
             None => fastrand::f64(),
-            Some(rng) => rng.lock().expect("nothing panics while it holds the generator").f64(),
+            Some(rng) => rng
+                .lock()
+                .expect("nothing panics while it holds the generator")
+                .f64(),
         };
         of.mul_f64(share)
     }

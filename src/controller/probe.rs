@@ -52,7 +52,11 @@ impl Probes {
     /// Nothing is probed yet.
     #[must_use]
     pub fn new(clock: Clock, queue: Arc<Queue>) -> Self {
-        Self { clock, queue, targets: Mutex::default() }
+        Self {
+            clock,
+            queue,
+            targets: Mutex::default(),
+        }
     }
 
     /// What is known of a stack's machines.
@@ -78,12 +82,16 @@ impl Probes {
         for (name, record) in &ledger.machines {
             let vm = record.vm.as_ref().and_then(|vm| inventory.vms.get(vm));
             let running = vm.is_some_and(|vm| vm.state == VmState::Running);
-            let Some(probe) = stack.spec.components.get(record.role).probe.clone() else { continue };
+            let Some(probe) = stack.spec.components.get(record.role).probe.clone() else {
+                continue;
+            };
             let address = match probe.via {
                 ProbeVia::Private => Some(record.private_address),
                 ProbeVia::Public => record.public_address.as_ref().map(|address| address.ip),
             };
-            let (Some(address), true) = (address, running) else { continue };
+            let (Some(address), true) = (address, running) else {
+                continue;
+            };
             let kept = former
                 .remove(name)
                 .filter(|target| target.address == address && target.probe == probe);
@@ -123,7 +131,11 @@ impl Probes {
     fn due(&self) -> Vec<((ObjectKey, String), Target)> {
         let now = self.clock.now();
         let mut due = Vec::new();
-        for (place, target) in self.lock().iter_mut().filter(|(_, target)| target.due <= now) {
+        for (place, target) in self
+            .lock()
+            .iter_mut()
+            .filter(|(_, target)| target.due <= now)
+        {
             target.due = now + target.probe.period.get();
             due.push((place.clone(), target.clone()));
         }
@@ -134,7 +146,9 @@ impl Probes {
     fn note(&self, place: &(ObjectKey, String), seen: Result<(), String>) -> bool {
         let now = self.clock.now();
         let mut targets = self.lock();
-        let Some(target) = targets.get_mut(place) else { return false };
+        let Some(target) = targets.get_mut(place) else {
+            return false;
+        };
         let before = target.verdict.clone();
         match seen {
             Ok(()) => {
@@ -143,7 +157,9 @@ impl Probes {
             }
             Err(why) => {
                 target.failures += 1;
-                let (since, _) = target.failing_since.get_or_insert_with(|| (now, why.clone()));
+                let (since, _) = target
+                    .failing_since
+                    .get_or_insert_with(|| (now, why.clone()));
                 let since = *since;
                 if target.failures >= target.probe.failure_threshold {
                     target.verdict = Some(Health::Failing { since, why });
@@ -159,7 +175,9 @@ impl Probes {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(ObjectKey, String), Target>> {
-        self.targets.lock().expect("nothing panics while it holds the probes")
+        self.targets
+            .lock()
+            .expect("nothing panics while it holds the probes")
     }
 }
 
@@ -177,7 +195,9 @@ async fn probe(target: &Target) -> Result<(), String> {
         }
     };
     let late = || format!("{place}: no answer within {} ms", limit.as_millis());
-    tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| Err(late()))
+    tokio::time::timeout(limit, attempt)
+        .await
+        .unwrap_or_else(|_| Err(late()))
 }
 
 async fn http(place: SocketAddr, path: &str, limit: Duration) -> Result<(), String> {

@@ -116,7 +116,9 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds the queue")
+        self.state
+            .lock()
+            .expect("nothing panics while it holds the queue")
     }
 }
 
@@ -159,7 +161,10 @@ impl State {
     }
 
     fn take(&mut self, now: Instant) -> Option<(ObjectKey, Duration)> {
-        let key = self.urgent.pop_front().or_else(|| self.patient.pop_front())?;
+        let key = self
+            .urgent
+            .pop_front()
+            .or_else(|| self.patient.pop_front())?;
         let since = self.waiting.remove(&key).unwrap_or(now);
         assert!(self.working.insert(key.clone()), "a key has one worker");
         Some((key, now - since))

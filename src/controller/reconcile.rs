@@ -72,11 +72,11 @@ const AT_ONCE: Duration = Duration::from_millis(10);
 /// # Errors
 /// The store or the cloud could not be read. Steps that were refused are no error: they are told
 /// in the status and planned again.
-pub async fn reconcile<K: Connect>(
-    cx: &Context<K>,
-    key: &ObjectKey,
-) -> Result<Next, RoundError> {
-    let stack = cx.store.get_as::<ClearwaterStack>(&key.namespace, &key.name).await?;
+pub async fn reconcile<K: Connect>(cx: &Context<K>, key: &ObjectKey) -> Result<Next, RoundError> {
+    let stack = cx
+        .store
+        .get_as::<ClearwaterStack>(&key.namespace, &key.name)
+        .await?;
     let Some(stack) = stack else {
         cx.probes.forget(key);
         return Ok(Next::Forget);
@@ -107,7 +107,10 @@ async fn without_account<K: Connect>(
     reason: &'static str,
     message: &str,
 ) -> Result<Next, RoundError> {
-    let made_nothing = stack.status.as_ref().is_none_or(|status| status.ledger.is_empty());
+    let made_nothing = stack
+        .status
+        .as_ref()
+        .is_none_or(|status| status.ledger.is_empty());
     if stack.metadata.deleting() && made_nothing {
         return let_go(cx, stack).await;
     }
@@ -153,7 +156,11 @@ async fn decide<K: Connect>(
     stack: &ClearwaterStack,
     account: &Account<K::Cloud>,
 ) -> Result<Decided, CloudError> {
-    let ledger = stack.status.as_ref().map(|status| status.ledger.clone()).unwrap_or_default();
+    let ledger = stack
+        .status
+        .as_ref()
+        .map(|status| status.ledger.clone())
+        .unwrap_or_default();
     let catalogue = catalogue(stack, account).await?;
     let mut decided = Decided {
         plan: Plan::default(),
@@ -172,13 +179,20 @@ async fn decide<K: Connect>(
             decided.inventory = account.observe().await?;
             continue;
         }
-        let open = decided.plan.questions.iter().filter(|q| !decided.answers.contains_key(q));
+        let open = decided
+            .plan
+            .questions
+            .iter()
+            .filter(|q| !decided.answers.contains_key(q));
         let open: Vec<_> = open.cloned().collect();
         if open.is_empty() {
             break;
         }
         let asked = open.into_iter().map(|question| async move {
-            account.ask(&question).await.map(|answer| (question, answer))
+            account
+                .ask(&question)
+                .await
+                .map(|answer| (question, answer))
         });
         decided.answers.extend(try_join_all(asked).await?);
     }
@@ -191,7 +205,10 @@ async fn catalogue<C: Cloud>(
     account: &Account<C>,
 ) -> Result<Arc<Catalogue>, CloudError> {
     let unresolved = stack.status.as_ref().is_some_and(|status| {
-        status.steps.iter().any(|step| step.action == "NotResolvable")
+        status
+            .steps
+            .iter()
+            .any(|step| step.action == "NotResolvable")
     });
     let age = if unresolved { 20 } else { 600 };
     account.catalogue(Duration::from_secs(age)).await
@@ -201,7 +218,12 @@ async fn catalogue<C: Cloud>(
 /// it is read again.
 async fn know_the_jobs<C: Cloud>(account: &Account<C>, plan: &Plan) -> Result<(), CloudError> {
     let jobs = account.jobs().await?;
-    for pending in plan.ledger.pending.iter().filter(|pending| !jobs.contains(&pending.job)) {
+    for pending in plan
+        .ledger
+        .pending
+        .iter()
+        .filter(|pending| !jobs.contains(&pending.job))
+    {
         account.read_again(pending.action.touches());
     }
     Ok(())
@@ -218,7 +240,10 @@ async fn act_and_tell<K: Connect>(
         tracing::error!(step = ?refusal.step.action.command(), why = refusal.why, "step refused");
         cx.metrics.refused(refusal.step.action.command());
         let message = format!("{}: {}", refusal.step.action.command(), refusal.why);
-        cx.journal.tell(About::object(&stack), Entry::warning("StepRefused", message));
+        cx.journal.tell(
+            About::object(&stack),
+            Entry::warning("StepRefused", message),
+        );
     }
     let paused = paused(&stack, decided.now);
     if paused {
@@ -227,7 +252,14 @@ async fn act_and_tell<K: Connect>(
     let mut ledger = decided.plan.ledger.clone();
     let plain: Vec<_> = steps.iter().map(|step| step.step().clone()).collect();
     let jobs = settle::commit(&mut ledger, &plain, || cx.ids.next(), decided.now);
-    let told = status::told(&stack, &decided.plan, &ledger, account.looked_at(), paused, decided.now);
+    let told = status::told(
+        &stack,
+        &decided.plan,
+        &ledger,
+        account.looked_at(),
+        paused,
+        decided.now,
+    );
     status::announce(cx, &stack, &decided.plan, &plain, account, &told).await;
     stack = write_status(cx, &stack, told).await?;
 
@@ -242,7 +274,10 @@ async fn act_and_tell<K: Connect>(
             account.touch(action.touches());
             if let Some(error) = error {
                 let message = format!("{}: {error}", step.step().subject);
-                cx.journal.tell(About::object(&stack), Entry::warning(error.reason(), message));
+                cx.journal.tell(
+                    About::object(&stack),
+                    Entry::warning(error.reason(), message),
+                );
             }
         })
         .await;
@@ -260,13 +295,19 @@ async fn act_and_tell<K: Connect>(
     if done_at_once || (quiet && ledger != decided.ledger) {
         return Ok(Next::After(AT_ONCE));
     }
-    Ok(Next::After(pause(account.spec().resync_interval.get(), &ledger, cx)))
+    Ok(Next::After(pause(
+        account.spec().resync_interval.get(),
+        &ledger,
+        cx,
+    )))
 }
 
 /// Whether somebody asked Weir to look and not to act, and the time has not run out.
 fn paused(stack: &ClearwaterStack, now: Timestamp) -> bool {
     let until = stack.metadata.annotations.get(PAUSED_UNTIL);
-    until.and_then(|until| until.parse::<Timestamp>().ok()).is_some_and(|until| until > now)
+    until
+        .and_then(|until| until.parse::<Timestamp>().ok())
+        .is_some_and(|until| until > now)
 }
 
 /// Has jobs that are pending followed, and those that were seen to end no longer.
@@ -292,7 +333,11 @@ fn pause<K: Connect>(resync: Duration, ledger: &Ledger, cx: &Context<K>) -> Dura
     let retry = soonest.map(|at| at.duration_since(now).unsigned_abs() + AT_ONCE);
     let resync = resync + cx.ids.jitter(resync / 10);
     let late = (!ledger.pending.is_empty()).then_some(Duration::from_secs(5));
-    [Some(resync), retry, late].into_iter().flatten().min().unwrap_or(resync)
+    [Some(resync), retry, late]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(resync)
 }
 
 fn finished(stack: &ClearwaterStack, plan: &Plan, ledger: &Ledger) -> bool {
@@ -311,10 +356,17 @@ async fn audit_and_let_go<K: Connect>(
         .vms_of_stack(uid)
         .filter(|vm| !vm.state.dead())
         .map(|vm| format!("VM {} ({})", vm.name, vm.id))
-        .chain(inventory.vpcs_of_stack(uid).map(|vpc| format!("VPC {}", vpc.id)))
+        .chain(
+            inventory
+                .vpcs_of_stack(uid)
+                .map(|vpc| format!("VPC {}", vpc.id)),
+        )
         .collect();
     let entry = match left.as_slice() {
-        [] => Entry::normal("Deleted", "an audit of the account finds nothing of the stack"),
+        [] => Entry::normal(
+            "Deleted",
+            "an audit of the account finds nothing of the stack",
+        ),
         left => Entry::warning(
             "LeftAlone",
             format!(
@@ -335,7 +387,10 @@ async fn let_go<K: Connect>(
 ) -> Result<Next, RoundError> {
     machines::forget_all(cx, &stack).await?;
     cx.probes.forget(&stack.key());
-    stack.metadata.finalizers.retain(|finalizer| finalizer != FINALIZER);
+    stack
+        .metadata
+        .finalizers
+        .retain(|finalizer| finalizer != FINALIZER);
     cx.store.update(Object::encode(&stack)).await?;
     Ok(Next::Forget)
 }
@@ -346,10 +401,17 @@ async fn write_status<K: Connect>(
     stack: &ClearwaterStack,
     status: crate::types::stack::StackStatus,
 ) -> Result<ClearwaterStack, RoundError> {
-    if stack.status.as_ref().is_some_and(|old| status::same(old, &status)) {
+    if stack
+        .status
+        .as_ref()
+        .is_some_and(|old| status::same(old, &status))
+    {
         return Ok(stack.clone());
     }
-    let next = ClearwaterStack { status: Some(status), ..stack.clone() };
+    let next = ClearwaterStack {
+        status: Some(status),
+        ..stack.clone()
+    };
     let stored = cx.store.update_status(Object::encode(&next)).await?;
     Ok(stored.decode().unwrap_or(next))
 }
@@ -362,15 +424,25 @@ pub async fn preview<K: Connect>(
     cx: &Context<K>,
     mut stack: ClearwaterStack,
 ) -> Result<plan::preview::Preview, String> {
-    let key = ObjectKey::new(Kind::ClearwaterStack, &stack.metadata.namespace, &stack.metadata.name);
-    let stored = cx.store.get_as::<ClearwaterStack>(&key.namespace, &key.name).await;
+    let key = ObjectKey::new(
+        Kind::ClearwaterStack,
+        &stack.metadata.namespace,
+        &stack.metadata.name,
+    );
+    let stored = cx
+        .store
+        .get_as::<ClearwaterStack>(&key.namespace, &key.name)
+        .await;
     if let Some(stored) = stored.map_err(|error| error.to_string())? {
         let annotations = stack.metadata.annotations;
         stack.metadata = stored.metadata;
         stack.metadata.annotations = annotations;
         stack.status = stored.status;
     }
-    stack.metadata.uid.get_or_insert_with(|| crate::types::id::Uid::new("not-yet-made"));
+    stack
+        .metadata
+        .uid
+        .get_or_insert_with(|| crate::types::id::Uid::new("not-yet-made"));
     let account = cx
         .accounts
         .get(&cx.store, &key.namespace, &stack.spec.account_ref.name)

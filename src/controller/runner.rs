@@ -26,7 +26,9 @@ use crate::{
     types::{
         account::{CloudAccount, CloudAccountStatus},
         machine::{Machine, Phase},
-        meta::{Condition, ConditionStatus, Kind, Object, ObjectKey, ResourceVersion, set_condition},
+        meta::{
+            Condition, ConditionStatus, Kind, Object, ObjectKey, ResourceVersion, set_condition,
+        },
         role::Role,
         stack::ClearwaterStack,
     },
@@ -55,19 +57,36 @@ pub async fn run<K: Connect>(
     stop: CancellationToken,
 ) -> Result<(), StoreError> {
     let mut tasks = JoinSet::new();
-    for kind in [Kind::ClearwaterStack, Kind::CloudAccount, Kind::Secret, Kind::Machine] {
+    for kind in [
+        Kind::ClearwaterStack,
+        Kind::CloudAccount,
+        Kind::Secret,
+        Kind::Machine,
+    ] {
         let from = wake_all(&cx, kind).await?;
         let (cx, stop) = (Arc::clone(&cx), stop.clone());
-        tasks.spawn(async move { stop.run_until_cancelled(watch(&cx, kind, from)).await.unwrap_or(()) });
+        tasks.spawn(async move {
+            stop.run_until_cancelled(watch(&cx, kind, from))
+                .await
+                .unwrap_or(())
+        });
     }
     tasks.spawn(journal::write(cx.store.clone(), cx.clock.clone(), entries));
     let probing = (Arc::clone(&cx), stop.clone());
     tasks.spawn(async move {
-        probing.1.run_until_cancelled(probing.0.probes.run()).await.unwrap_or(());
+        probing
+            .1
+            .run_until_cancelled(probing.0.probes.run())
+            .await
+            .unwrap_or(());
     });
     let sweeping = (Arc::clone(&cx), stop.clone());
     tasks.spawn(async move {
-        sweeping.1.run_until_cancelled(sweep(&sweeping.0)).await.unwrap_or(());
+        sweeping
+            .1
+            .run_until_cancelled(sweep(&sweeping.0))
+            .await
+            .unwrap_or(());
     });
     let backs = Arc::new(Mutex::new(BTreeMap::new()));
     let mut workers = JoinSet::new();
@@ -100,15 +119,27 @@ async fn wake<K: Connect>(cx: &Context<K>, object: &Object) {
     match key.kind {
         Kind::ClearwaterStack => cx.queue.add(key, Urgency::Change),
         Kind::CloudAccount => {
-            wake_stacks(cx, &key.namespace, |stack| stack.spec.account_ref.name == key.name).await;
+            wake_stacks(cx, &key.namespace, |stack| {
+                stack.spec.account_ref.name == key.name
+            })
+            .await;
             cx.queue.add(key, Urgency::Change);
         }
         Kind::Secret => {
-            let accounts: Vec<CloudAccount> =
-                cx.store.list_as(Some(&key.namespace)).await.unwrap_or_default();
-            for account in accounts.iter().filter(|a| a.spec.secret_ref.name == key.name) {
+            let accounts: Vec<CloudAccount> = cx
+                .store
+                .list_as(Some(&key.namespace))
+                .await
+                .unwrap_or_default();
+            for account in accounts
+                .iter()
+                .filter(|a| a.spec.secret_ref.name == key.name)
+            {
                 let name = account.metadata.name.clone();
-                wake_stacks(cx, &key.namespace, |stack| stack.spec.account_ref.name == name).await;
+                wake_stacks(cx, &key.namespace, |stack| {
+                    stack.spec.account_ref.name == name
+                })
+                .await;
                 let account = ObjectKey::new(Kind::CloudAccount, &key.namespace, name);
                 cx.queue.add(account, Urgency::Change);
             }
@@ -130,8 +161,7 @@ async fn wake_stacks<K: Connect>(
     namespace: &str,
     concerned: impl Fn(&ClearwaterStack) -> bool,
 ) {
-    let stacks: Vec<ClearwaterStack> =
-        cx.store.list_as(Some(namespace)).await.unwrap_or_default();
+    let stacks: Vec<ClearwaterStack> = cx.store.list_as(Some(namespace)).await.unwrap_or_default();
     for stack in stacks.iter().filter(|stack| concerned(stack)) {
         let key = ObjectKey::new(Kind::ClearwaterStack, namespace, &stack.metadata.name);
         cx.queue.add(key, Urgency::Change);
@@ -183,7 +213,9 @@ async fn work<K: Connect>(cx: Arc<Context<K>>, backs: BackOffs) {
     while let Some((key, waited)) = cx.queue.next().await {
         let started = Instant::now();
         let span = tracing::info_span!("round", object = %key);
-        let round = AssertUnwindSafe(one_round(&cx, &key)).catch_unwind().instrument(span);
+        let round = AssertUnwindSafe(one_round(&cx, &key))
+            .catch_unwind()
+            .instrument(span);
         let (result, next) = match round.await {
             Ok(Ok(next)) => ("success", Some(next)),
             Ok(Err(error)) if error.conflict() => ("success", Some(Next::After(Duration::ZERO))),
@@ -198,9 +230,12 @@ async fn work<K: Connect>(cx: Arc<Context<K>>, backs: BackOffs) {
                 ("panic", None)
             }
         };
-        cx.metrics.reconciled(key.kind.singular(), result, started.elapsed(), waited);
+        cx.metrics
+            .reconciled(key.kind.singular(), result, started.elapsed(), waited);
         cx.queue.done(&key);
-        let mut failures = backs.lock().expect("nothing panics while it holds the back-offs");
+        let mut failures = backs
+            .lock()
+            .expect("nothing panics while it holds the back-offs");
         match next {
             Some(next) => {
                 failures.remove(&key);
@@ -220,7 +255,8 @@ async fn work<K: Connect>(cx: Arc<Context<K>>, backs: BackOffs) {
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
 }
 
 /// Shows a bug in the object's own status, where its owner looks.
@@ -228,12 +264,21 @@ async fn tell_panic<K: Connect>(cx: &Context<K>, key: &ObjectKey, what: &str) {
     if key.kind != Kind::ClearwaterStack {
         return;
     }
-    let stack = cx.store.get_as::<ClearwaterStack>(&key.namespace, &key.name).await;
+    let stack = cx
+        .store
+        .get_as::<ClearwaterStack>(&key.namespace, &key.name)
+        .await;
     let Ok(Some(stack)) = stack else { return };
     let message = format!("a round failed with a bug of Weir's: {what}");
     let status = super::status::not_planned(&stack, "InternalError", &message, cx.clock.now());
-    cx.journal.tell(About::object(&stack), Entry::warning("InternalError", message));
-    let told = ClearwaterStack { status: Some(status), ..stack };
+    cx.journal.tell(
+        About::object(&stack),
+        Entry::warning("InternalError", message),
+    );
+    let told = ClearwaterStack {
+        status: Some(status),
+        ..stack
+    };
     if let Err(error) = cx.store.update_status(Object::encode(&told)).await {
         tracing::warn!(%error, "the bug could not be told in the status");
     }
@@ -247,11 +292,11 @@ async fn one_round<K: Connect>(cx: &Context<K>, key: &ObjectKey) -> Result<Next,
 }
 
 /// One round for an account: look at it, tell whether it can be used.
-async fn account_round<K: Connect>(
-    cx: &Context<K>,
-    key: &ObjectKey,
-) -> Result<Next, RoundError> {
-    let object = cx.store.get_as::<CloudAccount>(&key.namespace, &key.name).await?;
+async fn account_round<K: Connect>(cx: &Context<K>, key: &ObjectKey) -> Result<Next, RoundError> {
+    let object = cx
+        .store
+        .get_as::<CloudAccount>(&key.namespace, &key.name)
+        .await?;
     let Some(object) = object else {
         cx.accounts.forget(&key.namespace, &key.name);
         return Ok(Next::Forget);
@@ -278,8 +323,11 @@ async fn account_round<K: Connect>(
                     match &catalogue.zone {
                         Some(_) => tell_account(&mut status, &object, "", String::new(), now),
                         None => {
-                            let zones: Vec<&str> =
-                                catalogue.zones.iter().map(|zone| zone.name.as_str()).collect();
+                            let zones: Vec<&str> = catalogue
+                                .zones
+                                .iter()
+                                .map(|zone| zone.name.as_str())
+                                .collect();
                             let message = format!(
                                 "spec.zone: {} names no zone, or not just one; there are: {}",
                                 object.spec.zone.as_deref().unwrap_or("nothing"),
@@ -304,7 +352,10 @@ async fn account_round<K: Connect>(
         Err(_) => status.last_look,
     };
     if object.status.as_ref() != Some(&status) {
-        let told = CloudAccount { status: Some(status), ..object };
+        let told = CloudAccount {
+            status: Some(status),
+            ..object
+        };
         cx.store.update_status(Object::encode(&told)).await?;
     }
     Ok(next)
@@ -331,8 +382,16 @@ fn tell_account(
     status.observed_generation = account.metadata.generation.unwrap_or_default();
     let condition = Condition {
         kind: "Ready".to_owned(),
-        status: if ready { ConditionStatus::True } else { ConditionStatus::False },
-        reason: if ready { "Looked".to_owned() } else { reason.to_owned() },
+        status: if ready {
+            ConditionStatus::True
+        } else {
+            ConditionStatus::False
+        },
+        reason: if ready {
+            "Looked".to_owned()
+        } else {
+            reason.to_owned()
+        },
         message,
         last_transition_time: now,
         observed_generation: account.metadata.generation,
@@ -356,13 +415,21 @@ async fn sweep<K: Connect>(cx: &Context<K>) {
 /// # Errors
 /// The reason, in words for people.
 pub async fn ready<K: Connect>(cx: &Context<K>) -> Result<(), String> {
-    cx.store.check().await.map_err(|error| format!("the store cannot be read: {error}"))?;
-    let accounts: Vec<CloudAccount> =
-        cx.store.list_as(None).await.map_err(|error| error.to_string())?;
+    cx.store
+        .check()
+        .await
+        .map_err(|error| format!("the store cannot be read: {error}"))?;
+    let accounts: Vec<CloudAccount> = cx
+        .store
+        .list_as(None)
+        .await
+        .map_err(|error| error.to_string())?;
     for account in accounts {
-        let denied = account.status.iter().flat_map(|status| &status.conditions).find(|condition| {
-            condition.kind == "Ready" && condition.reason == "Unauthorized"
-        });
+        let denied = account
+            .status
+            .iter()
+            .flat_map(|status| &status.conditions)
+            .find(|condition| condition.kind == "Ready" && condition.reason == "Unauthorized");
         if let Some(condition) = denied {
             let name = &account.metadata.name;
             return Err(format!("CloudAccount {name}: {}", condition.message));
@@ -382,15 +449,23 @@ pub async fn metrics<K: Connect>(cx: &Context<K>) -> String {
     for role in Role::ALL {
         for phase in Phase::ALL {
             let here = machines.iter().filter(|machine| {
-                let told = machine.status.as_ref().map(|status| status.phase).unwrap_or_default();
+                let told = machine
+                    .status
+                    .as_ref()
+                    .map(|status| status.phase)
+                    .unwrap_or_default();
                 machine.spec.role == role && told == phase
             });
-            cx.metrics.set_machines(role.name(), phase.name(), here.count());
+            cx.metrics
+                .set_machines(role.name(), phase.name(), here.count());
         }
     }
     let stacks: Vec<ClearwaterStack> = cx.store.list_as(None).await.unwrap_or_default();
     let ready = stacks.iter().filter(|stack| {
-        stack.status.as_ref().is_some_and(|status| status.phase == "Ready")
+        stack
+            .status
+            .as_ref()
+            .is_some_and(|status| status.phase == "Ready")
     });
     let ready = ready.count();
     cx.metrics.set_stacks("true", ready);

@@ -56,7 +56,11 @@ pub fn not_planned(
     now: Timestamp,
 ) -> StackStatus {
     let mut status = stack.status.clone().unwrap_or_default();
-    let mut teller = Teller { stack, conditions: &mut status.conditions, now };
+    let mut teller = Teller {
+        stack,
+        conditions: &mut status.conditions,
+        now,
+    };
     teller.tell("Planned", false, reason, message);
     if condition(teller.conditions, "Ready").is_none() {
         teller.tell("Ready", false, reason, message);
@@ -77,7 +81,11 @@ impl Teller<'_> {
     fn tell(&mut self, kind: &str, holds: bool, reason: &str, message: impl Into<String>) {
         let condition = Condition {
             kind: kind.to_owned(),
-            status: if holds { ConditionStatus::True } else { ConditionStatus::False },
+            status: if holds {
+                ConditionStatus::True
+            } else {
+                ConditionStatus::False
+            },
             reason: reason.to_owned(),
             message: message.into(),
             last_transition_time: self.now,
@@ -124,11 +132,20 @@ pub fn told(
     };
     let whole = ready == replicas && plan.blocked.is_empty();
     let working = !ledger.pending.is_empty() || !plan.steps.is_empty();
-    let mut teller = Teller { stack, conditions: &mut status.conditions, now };
+    let mut teller = Teller {
+        stack,
+        conditions: &mut status.conditions,
+        now,
+    };
     teller.tell("Planned", true, "Planned", "");
     tell_ready(&mut teller, plan, (ready, replicas), whole);
     match (paused, working) {
-        (true, _) => teller.tell("Progressing", false, "Paused", "Weir looks and does not act"),
+        (true, _) => teller.tell(
+            "Progressing",
+            false,
+            "Paused",
+            "Weir looks and does not act",
+        ),
         (false, true) => {
             let message = format!("{} commands on their way", ledger.pending.len());
             teller.tell("Progressing", true, "Working", message);
@@ -137,9 +154,20 @@ pub fn told(
     }
     tell_degraded(&mut teller, plan, ledger);
     tell_drift(&mut teller, &status.drift);
-    let why = stack.metadata.annotations.get(PAUSED_WHY).map_or("no reason given", String::as_str);
-    let until = stack.metadata.annotations.get(PAUSED_UNTIL).map_or("", String::as_str);
-    teller.tell_while("Paused", paused.then(|| ("Paused", format!("until {until}: {why}"))));
+    let why = stack
+        .metadata
+        .annotations
+        .get(PAUSED_WHY)
+        .map_or("no reason given", String::as_str);
+    let until = stack
+        .metadata
+        .annotations
+        .get(PAUSED_UNTIL)
+        .map_or("", String::as_str);
+    teller.tell_while(
+        "Paused",
+        paused.then(|| ("Paused", format!("until {until}: {why}"))),
+    );
     teller.tell_while("AddressHeld", held(ledger));
     status.phase = phase(stack, plan, paused, whole, working, &status.conditions).to_owned();
     status
@@ -187,7 +215,12 @@ fn tell_ready(teller: &mut Teller<'_>, plan: &Plan, (ready, replicas): (u32, u32
             teller.tell("Ready", false, "MachinesNotReady", message);
         }
         (false, None, None) => {
-            teller.tell("Ready", false, "MachinesNotReady", format!("{ready} of {replicas}"));
+            teller.tell(
+                "Ready",
+                false,
+                "MachinesNotReady",
+                format!("{ready} of {replicas}"),
+            );
         }
     }
 }
@@ -200,9 +233,17 @@ fn tell_degraded(teller: &mut Teller<'_>, plan: &Plan, ledger: &Ledger) {
         let message = format!("{}: {}", blocked.subject, blocked.message);
         teller.tell("Degraded", true, blocked.reason, message);
     } else if let Some((subject, lost)) = ledger.lost.first_key_value() {
-        teller.tell("Degraded", true, "Lost", format!("{subject} was {}", lost.have));
+        teller.tell(
+            "Degraded",
+            true,
+            "Lost",
+            format!("{subject} was {}", lost.have),
+        );
     } else if let Some((name, machine)) = plan.machines.iter().find(|(name, machine)| {
-        let ran = ledger.machines.get(*name).is_some_and(|record| record.started_at.is_some());
+        let ran = ledger
+            .machines
+            .get(*name)
+            .is_some_and(|record| record.started_at.is_some());
         ran && !machine.ready
     }) {
         let message = format!("{name}: {}", machine.message);
@@ -225,10 +266,19 @@ fn tell_drift(teller: &mut Teller<'_>, drift: &[DriftReport]) {
                 first.field.name(),
                 first.have,
                 first.want,
-                if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) }
+                if rest.is_empty() {
+                    String::new()
+                } else {
+                    format!(" (and {} more)", rest.len())
+                }
             );
             let repair = drift.iter().any(|drift| drift.mode == DriftMode::Repair);
-            teller.tell("DriftFree", false, if repair { "Repairing" } else { "Reported" }, message);
+            teller.tell(
+                "DriftFree",
+                false,
+                if repair { "Repairing" } else { "Reported" },
+                message,
+            );
         }
     }
 }
@@ -260,7 +310,9 @@ fn roles(stack: &ClearwaterStack, plan: &Plan, ledger: &Ledger) -> BTreeMap<Role
         }
     }
     for (name, machine) in &plan.machines {
-        let Some(record) = ledger.machines.get(name) else { continue };
+        let Some(record) = ledger.machines.get(name) else {
+            continue;
+        };
         let role = roles.entry(record.role).or_default();
         role.ready += u32::from(machine.ready);
         role.updated += u32::from(machine.updated);
@@ -276,7 +328,11 @@ fn drift(old: &[DriftReport], plan: &Plan, now: Timestamp) -> Vec<DriftReport> {
         let known = old.iter().find(|old| same_drift(old, &report));
         let since = known.and_then(|old| old.since).or(Some(now));
         let by = known.and_then(|old| old.by.clone());
-        reports.push(DriftReport { since, by, ..report });
+        reports.push(DriftReport {
+            since,
+            by,
+            ..report
+        });
     }
     reports.sort();
     reports.dedup_by(|a, b| same_drift(a, b));
@@ -303,13 +359,18 @@ fn steps(plan: &Plan, ledger: &Ledger, paused: bool) -> Vec<StepReport> {
         since: None,
     });
     let idle = |wait: &&Wait| wait.running.is_none();
-    let waiting = plan.blocked.iter().chain(plan.waits.iter()).filter(idle).map(|wait| StepReport {
-        subject: wait.subject.clone(),
-        action: wait.reason.to_owned(),
-        reason: wait.message.clone(),
-        state: StepState::Waiting,
-        since: wait.since,
-    });
+    let waiting = plan
+        .blocked
+        .iter()
+        .chain(plan.waits.iter())
+        .filter(idle)
+        .map(|wait| StepReport {
+            subject: wait.subject.clone(),
+            action: wait.reason.to_owned(),
+            reason: wait.message.clone(),
+            state: StepState::Waiting,
+            since: wait.since,
+        });
     let mut all: Vec<StepReport> = running.chain(next).chain(waiting).collect();
     all.dedup();
     all.truncate(MAX_STEPS);
@@ -328,14 +389,21 @@ pub async fn announce<K: Connect>(
     let about = || About::object(stack);
     for note in &plan.notes {
         let message = format!("{}: {}", note.subject, note.message);
-        let entry = Entry { reason: note.reason.to_owned(), message, warning: note.warning };
+        let entry = Entry {
+            reason: note.reason.to_owned(),
+            message,
+            warning: note.warning,
+        };
         cx.journal.tell(about(), entry);
     }
     let old = stack.status.as_ref();
     let before: &[DriftReport] = old.map_or(&[], |status| &status.drift);
     announce_drift(cx, stack, plan, before, account, told).await;
     for (subject, message) in grouped(steps) {
-        cx.journal.tell(about(), Entry::normal("Step", format!("{subject}: {message}")));
+        cx.journal.tell(
+            about(),
+            Entry::normal("Step", format!("{subject}: {message}")),
+        );
     }
     for (machine, rung) in steps.iter().filter_map(|step| step.remedy.as_ref()) {
         if let Some(record) = plan.ledger.machines.get(machine) {
@@ -347,11 +415,15 @@ pub async fn announce<K: Connect>(
     };
     let (was, is) = (old.is_some_and(ready), ready(told));
     if is && !was {
-        let message = format!("{} of {} machines ready", told.ready_replicas, told.replicas);
+        let message = format!(
+            "{} of {} machines ready",
+            told.ready_replicas, told.replicas
+        );
         cx.journal.tell(about(), Entry::normal("Ready", message));
     } else if was && !is {
         let why = condition(&told.conditions, "Ready").map(|c| c.message.clone());
-        cx.journal.tell(about(), Entry::warning("NotReady", why.unwrap_or_default()));
+        cx.journal
+            .tell(about(), Entry::warning("NotReady", why.unwrap_or_default()));
     }
 }
 
@@ -363,21 +435,33 @@ async fn announce_drift<K: Connect>(
     account: &Account<K::Cloud>,
     told: &StackStatus,
 ) {
-    let fresh: Vec<&DriftReport> =
-        told.drift.iter().filter(|new| !before.iter().any(|old| same_drift(old, new))).collect();
-    let culprits = if fresh.is_empty() { Vec::new() } else { recent_events(cx, account).await };
+    let fresh: Vec<&DriftReport> = told
+        .drift
+        .iter()
+        .filter(|new| !before.iter().any(|old| same_drift(old, new)))
+        .collect();
+    let culprits = if fresh.is_empty() {
+        Vec::new()
+    } else {
+        recent_events(cx, account).await
+    };
     for report in fresh {
         cx.metrics.drift_seen(kind_of(report), report.field.name());
-        let drift = plan.drift.iter().find(|d| d.subject == report.subject && d.field == report.field);
+        let drift = plan
+            .drift
+            .iter()
+            .find(|d| d.subject == report.subject && d.field == report.field);
         let resource = drift.and_then(|drift| drift.resource.as_deref());
-        let by = resource.and_then(|id| culprit(&culprits, id)).map_or_else(String::new, |event| {
-            format!(
-                "; CloudStack says that user {} did {} at {}",
-                event.user,
-                event.kind,
-                event.at.strftime("%H:%M:%S")
-            )
-        });
+        let by = resource
+            .and_then(|id| culprit(&culprits, id))
+            .map_or_else(String::new, |event| {
+                format!(
+                    "; CloudStack says that user {} did {} at {}",
+                    event.user,
+                    event.kind,
+                    event.at.strftime("%H:%M:%S")
+                )
+            });
         let message = format!(
             "drift: {} of {}: want {}, have {}{by}",
             report.field.name(),
@@ -385,20 +469,32 @@ async fn announce_drift<K: Connect>(
             report.want,
             report.have
         );
-        cx.journal.tell(About::object(stack), Entry::warning("DriftDetected", message));
+        cx.journal.tell(
+            About::object(stack),
+            Entry::warning("DriftDetected", message),
+        );
     }
-    for gone in before.iter().filter(|old| !told.drift.iter().any(|new| same_drift(old, new))) {
+    for gone in before
+        .iter()
+        .filter(|old| !told.drift.iter().any(|new| same_drift(old, new)))
+    {
         let now = cx.clock.now();
-        let after = gone.since.map(|since| now.duration_since(since).unsigned_abs());
+        let after = gone
+            .since
+            .map(|since| now.duration_since(since).unsigned_abs());
         let after = after.unwrap_or_default();
-        cx.metrics.drift_repaired(kind_of(gone), gone.field.name(), after);
+        cx.metrics
+            .drift_repaired(kind_of(gone), gone.field.name(), after);
         let message = format!(
             "{} of {} is as it should be again, {:.1} s after it was seen",
             gone.field.name(),
             gone.subject,
             after.as_secs_f64()
         );
-        cx.journal.tell(About::object(stack), Entry::normal("DriftRepaired", message));
+        cx.journal.tell(
+            About::object(stack),
+            Entry::normal("DriftRepaired", message),
+        );
     }
 }
 
@@ -412,7 +508,11 @@ async fn recent_events<K: Connect>(
     cx: &Context<K>,
     account: &Account<K::Cloud>,
 ) -> Vec<CloudEvent> {
-    account.cloud().events_since(cx.clock.now() - CULPRIT_WINDOW).await.unwrap_or_default()
+    account
+        .cloud()
+        .events_since(cx.clock.now() - CULPRIT_WINDOW)
+        .await
+        .unwrap_or_default()
 }
 
 fn culprit<'a>(events: &'a [CloudEvent], resource: &str) -> Option<&'a CloudEvent> {
@@ -424,16 +524,24 @@ fn culprit<'a>(events: &'a [CloudEvent], resource: &str) -> Option<&'a CloudEven
 fn grouped(steps: &[Step]) -> Vec<(String, String)> {
     let mut by_command: BTreeMap<&str, Vec<&Step>> = BTreeMap::new();
     for step in steps {
-        by_command.entry(step.action.command()).or_default().push(step);
+        by_command
+            .entry(step.action.command())
+            .or_default()
+            .push(step);
     }
     let mut lines = Vec::new();
     for (command, steps) in by_command {
         if let [first, _, _, .., last] = steps.as_slice() {
             let subjects = format!("{} … {}", first.subject, last.subject);
-            lines.push((subjects, format!("{command} ×{}: {}", steps.len(), first.reason)));
+            lines.push((
+                subjects,
+                format!("{command} ×{}: {}", steps.len(), first.reason),
+            ));
         } else {
             lines.extend(
-                steps.iter().map(|s| (s.subject.clone(), format!("{command}: {}", s.reason))),
+                steps
+                    .iter()
+                    .map(|s| (s.subject.clone(), format!("{command}: {}", s.reason))),
             );
         }
     }

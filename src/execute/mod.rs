@@ -47,6 +47,9 @@ fn refused(error: &CloudError) -> Submitted {
         | CloudError::Capacity { .. }
         | CloudError::InUse { .. }
         | CloudError::Throttled { .. }
-        | CloudError::Denied { .. } => Submitted::Refused { reason: error.reason(), message },
+        | CloudError::Denied { .. } => Submitted::Refused {
+            reason: error.reason(),
+            message,
+        },
     }
 }

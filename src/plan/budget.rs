@@ -119,7 +119,7 @@ impl Planner<'_> {
             .filter(|vm| inventory.vms.contains_key(*vm))
             .filter(|vm| inventory.vms[*vm].marked_machine() != Some(name));
         let records = marked.filter(|vm: &&Vm| !vm.state.dead()).count() + unmarked.count();
-        (records >= 1 + SPARE_RECORDS).then(|| {
+        (records > SPARE_RECORDS).then(|| {
             format!(
                 "{records} VM records of this machine exist and none serves; none is added before \
                  some are gone"

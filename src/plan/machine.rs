@@ -370,11 +370,10 @@ impl Planner<'_> {
             .map(|pending| &pending.action);
         match pending {
             Some(Action::StartVm { .. }) => Phase::Starting,
-            Some(Action::UpdateVm { .. }) if vm.state == VmState::Running => Phase::Running,
+            Some(Action::UpdateVm { .. }) | None if vm.state == VmState::Running => Phase::Running,
             Some(Action::RebootVm { .. } | Action::ReimageVm { .. }) => Phase::Repairing,
             Some(_) if case.record.started_at.is_none() => Phase::Provisioning,
             Some(_) => Phase::Updating,
-            None if vm.state == VmState::Running => Phase::Running,
             None => Phase::Unhealthy,
         }
     }

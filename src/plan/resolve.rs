@@ -338,7 +338,10 @@ pub(super) fn visible(pending: &Pending, inventory: &Inventory) -> bool {
     match &pending.action {
         // A VPC is Enabled from its first moment; only its job tells when its router is up.
         Action::CreateVpc { .. } => {
-            let ended = inventory.jobs.as_ref().is_some_and(|jobs| !jobs.contains(&pending.job));
+            let ended = inventory
+                .jobs
+                .as_ref()
+                .is_some_and(|jobs| !jobs.contains(&pending.job));
             let id = pending.resource.as_deref().map(VpcId::new);
             ended && id.is_some_and(|id| inventory.vpcs.contains_key(&id))
         }

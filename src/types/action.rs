@@ -345,8 +345,9 @@ impl Action {
             | Self::DisableStaticNat { .. } => &[List::Addresses],
             // The first start of a tier brings its network up.
             Self::StartVm { .. } => &[List::Vms, List::Networks],
-            Self::DestroyVm { .. } | Self::ExpungeVm { .. } => &[List::Vms, List::Addresses],
-            Self::MoveNic { .. } => &[List::Vms, List::Addresses],
+            Self::DestroyVm { .. } | Self::ExpungeVm { .. } | Self::MoveNic { .. } => {
+                &[List::Vms, List::Addresses]
+            }
             Self::DeployVm(_)
             | Self::StopVm { .. }
             | Self::RebootVm { .. }
