@@ -11,9 +11,13 @@ use serde_json::{Map, Value};
 /// server going down.
 #[derive(Debug, Deserialize)]
 pub(super) struct Exchange {
-    /// Seconds since the recorder started; it was started anew for some of the files.
+    /// When the answer was there, in seconds since the recorder started; it was started anew for
+    /// some of the files.
     #[serde(default)]
-    pub at: Option<f64>,
+    at: Option<f64>,
+    /// How long the answer took, in milliseconds.
+    #[serde(default)]
+    ms: f64,
     #[serde(default)]
     pub note: Option<String>,
     #[serde(default)]
@@ -27,6 +31,12 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
+    /// When the request was sent, in seconds since the recorder started.
+    pub(super) fn sent(&self) -> Option<f64> {
+        self.at
+            .map(|answered| (answered - self.ms / 1000.0).max(0.0))
+    }
+
     /// The command, unless the line is an event outside the API.
     pub(super) fn command(&self) -> Option<&str> {
         self.params.as_ref()?.get("command")?.as_str()

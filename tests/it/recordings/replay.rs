@@ -87,10 +87,10 @@ pub(super) async fn replay(who: Who, files: &[(&'static str, Option<&str>)]) -> 
 
 impl Replay {
     async fn line(&mut self, recorder: Timestamp, place: Place, exchange: &Exchange) {
-        if let Some(at) = exchange.at {
-            self.sleep_until(recorder, at).await;
+        tables::switch_before(&self.sim, place).await;
+        if let Some(sent) = exchange.sent() {
+            self.sleep_until(recorder, sent).await;
         }
-        tables::switch_before(&self.sim, place);
         if let Some(reason) = tables::left_out(place) {
             self.outcome.left_out.push((place, reason));
             return;
@@ -109,9 +109,9 @@ impl Replay {
     }
 
     /// Requests go out at the recorded times, or at once where the simulator has been slower.
-    async fn sleep_until(&self, recorder: Timestamp, at: f64) {
+    async fn sleep_until(&self, recorder: Timestamp, sent: f64) {
         let since_origin = recorder.duration_since(self.origin).unsigned_abs();
-        tokio::time::sleep_until(self.started + since_origin + Duration::from_secs_f64(at)).await;
+        tokio::time::sleep_until(self.started + since_origin + Duration::from_secs_f64(sent)).await;
     }
 
     async fn exchange(&mut self, place: Place, command: &str, exchange: &Exchange) {
