@@ -79,7 +79,7 @@ pub struct Job {
 }
 
 /// What a job is to do.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Work {
     CreateVpc {
         vpc: Uuid,
@@ -435,7 +435,22 @@ impl World {
                 effects::finish(self, &job)
             }
         };
+        for twin in self.twins_of(&job) {
+            self.announce_start(&twin);
+            self.close(twin, words.clone(), outcome.clone());
+        }
         self.close(job, words, outcome);
+    }
+
+    /// The jobs that asked for the same while this one was under way: they join it.
+    fn twins_of(&self, job: &Job) -> Vec<Job> {
+        let joins = matches!(job.work, Work::Start { .. } | Work::Stop { .. });
+        let queued = self.pending.iter().filter_map(|id| self.jobs.get(id));
+        queued
+            .filter(|other| joins && other.id != job.id && other.work == job.work)
+            .filter(|other| other.twist.is_none())
+            .cloned()
+            .collect()
     }
 
     fn close(&mut self, mut job: Job, words: Option<Words>, outcome: Result<Value, JobFailure>) {

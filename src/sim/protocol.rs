@@ -118,6 +118,7 @@ impl Params {
     }
 
     /// The signature that the holder of `secret` would have sent.
+    #[cfg(test)]
     pub(crate) fn signature(&self, secret: &str) -> String {
         STANDARD.encode(mac(secret, &self.signed_text()).finalize().into_bytes())
     }

@@ -50,9 +50,8 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
     refuse_taken_name(call, &name, &networks, "")?;
     check_limits(call, &offering)?;
     let mut details = call.details("details").unwrap_or_default();
-    if details.is_empty() {
-        details = BTreeMap::from([("deployvm".to_owned(), "true".to_owned())]);
-    }
+    // The server's own mark, which goes with the first start.
+    details.insert("deployvm".to_owned(), "true".to_owned());
     let vm = Vm {
         number: call.world.next_number(Kind::Vm),
         id: id.clone(),

@@ -45,10 +45,10 @@ pub(crate) fn begin(world: &mut World, job: &mut Job) -> Duration {
         Work::CreateAclList { .. }
         | Work::UpdateAclList { .. }
         | Work::ReplaceAclList { .. }
-        | Work::CreateAclItem { .. }
         | Work::UpdateAclItem { .. }
         | Work::MoveAclItem { .. }
         | Work::DeleteAclItem { .. } => Cost::Acl,
+        Work::CreateAclItem { .. } => Cost::Rule,
         Work::Associate { .. } => Cost::Associate,
         Work::Expunge { .. } => Cost::Expunge,
         Work::MoveNic { .. } | Work::Scale { .. } => Cost::Move,

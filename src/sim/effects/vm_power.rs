@@ -204,6 +204,7 @@ fn fail_start(world: &mut World, job: &Job, vm: &Vm, deploy: bool) -> JobFailure
         vm.disk = Disk::Ready;
         vm.capacity_freed = true;
         vm.updated = Some(now);
+        vm.nics.iter_mut().for_each(|nic| nic.vlan = None);
     }
     if job.twist == Some(Twist::StartFails) {
         let id = &vm.id;

@@ -219,16 +219,11 @@ fn behind(world: &World, address: &Address) -> Row {
             "associatednetworkname",
             bound.map(|network| network.name.clone()),
         );
-    if let Some(kind) = &address.system {
-        let name = if kind == "ConsoleProxy" {
-            "v-1-VM"
-        } else {
-            "s-2-VM"
-        };
+    if let Some(machine) = &address.system {
         return bound_row
-            .set("virtualmachineid", world.server_id.as_str())
-            .set("virtualmachinetype", kind.as_str())
-            .set("virtualmachinename", name)
+            .set("virtualmachineid", machine.id.as_str())
+            .set("virtualmachinetype", machine.kind.as_str())
+            .set("virtualmachinename", machine.name.as_str())
             .done();
     }
     let Some(nat) = &address.static_nat else {

@@ -234,8 +234,19 @@ pub struct Address {
     pub static_nat: Option<StaticNat>,
     /// Since when it has been held.
     pub allocated: Option<Timestamp>,
-    /// The kind of system machine that holds it, if one does.
-    pub system: Option<String>,
+    /// The system machine that holds it, if one does.
+    pub system: Option<SystemMachine>,
+}
+
+/// A machine of the cloud itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemMachine {
+    /// Its UUID.
+    pub id: Uuid,
+    /// What it is, such as `ConsoleProxy`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// The target of a static NAT.

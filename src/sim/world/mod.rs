@@ -23,8 +23,8 @@ use catalogue::Catalogue;
 use chance::Chance;
 pub use entities::{
     Account, AclItem, AclList, Address, AddressState, AffinityGroup, Disk, Event, KeyPair, Kind,
-    Limits, Network, NetworkState, Nic, RESOURCE_TYPES, StaticNat, Tag, User, Uuid, Vm, VmState,
-    Vpc,
+    Limits, Network, NetworkState, Nic, RESOURCE_TYPES, StaticNat, SystemMachine, Tag, User, Uuid,
+    Vm, VmState, Vpc,
 };
 pub(crate) use helpers::{Subnet, quoted_network, quoted_vpc};
 pub(crate) use seed::{STRANGER, TENANT};

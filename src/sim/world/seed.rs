@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Account, AclItem, AclList, AddressState, Catalogue, Chance, Ids, Kind, Limits, Settings,
-    Totals, User, Uuid, World,
+    SystemMachine, Totals, User, Uuid, World,
 };
 use crate::sim::profile::Profile;
 
@@ -172,15 +172,17 @@ impl World {
         let system = self
             .account_named("system")
             .map(|account| account.id.clone());
-        for kind in ["ConsoleProxy", "SecondaryStorageVm"] {
+        for (kind, name) in [("ConsoleProxy", "v-1-VM"), ("SecondaryStorageVm", "s-2-VM")] {
             let Some(address) = self.free_address() else {
                 return;
             };
+            let id = self.fresh_id();
             if let Some(address) = self.addresses.get_mut(&address) {
                 address.state = AddressState::Allocated;
                 address.account.clone_from(&system);
                 address.allocated = Some(now);
-                address.system = Some(kind.to_owned());
+                let (kind, name) = (kind.to_owned(), name.to_owned());
+                address.system = Some(SystemMachine { id, kind, name });
             }
         }
     }
