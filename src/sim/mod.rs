@@ -1,1 +1,508 @@
-//! Placeholder.
+//! A CloudStack that misbehaves on request: a simulator of the 4.22 management server.
+//!
+//! It answers the commands that a controller of VPC-based stacks needs, in the envelopes, with
+//! the statuses, members and texts of the recorded server (`tests/recordings`), in process by
+//! [`Sim::call`] and over HTTP by [`Sim::serve`]. It shares no code with the client in this crate:
+//! it parses the protocol with its own, so that one misreading cannot hide in both ends.
+//!
+//! ```text
+//! http ─▶ protocol ─▶ commands ─▶ world ◀─ jobs ─▶ effects        faults: between client and cloud
+//!                        └▶ view ─▶ reply                         breakage: what strangers do
+//! ```
+//!
+//! The world is a value behind one lock ([`world`]); time moves only by the [`Clock`] it was
+//! given, and luck only by its seed, so the same requests at the same times get the same answers.
+//! Start reading at `commands/table.rs` for what there is, and at `effects/` for how it behaves.
+
+mod breakage;
+mod commands;
+mod effects;
+mod events;
+mod faults;
+mod http;
+mod jobs;
+mod overview;
+mod profile;
+mod protocol;
+mod reply;
+mod state;
+mod view;
+pub mod world;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+pub use breakage::{Breakage, Rule};
+use commands::{Caller, Method, Request};
+use faults::Faults;
+pub use faults::{Fault, FaultKind};
+pub use jobs::{Job, JobStatus};
+pub use profile::Profile;
+use protocol::Params;
+use reply::ApiError;
+pub use reply::Reply;
+pub use world::World;
+
+/// What a simulator is made from.
+#[derive(Clone, Debug)]
+pub struct SimConfig {
+    /// Its pace.
+    pub profile: Profile,
+    /// What all its luck is drawn from.
+    pub seed: u64,
+    /// Its time.
+    pub clock: Clock,
+    /// Where the world is kept, if it is to outlive the process.
+    pub state_file: Option<PathBuf>,
+}
+
+/// The users that requests can come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The root admin.
+    Admin,
+    /// An ordinary user, for whom a controller works.
+    Tenant,
+    /// A second user of the tenant's account: a stranger who interferes.
+    Operator,
+}
+
+impl Who {
+    fn user_name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Tenant => world::TENANT,
+            Self::Operator => world::STRANGER,
+        }
+    }
+}
+
+/// What a user signs requests with.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The API key, which requests carry.
+    pub api_key: String,
+    /// The secret key, which they are signed with.
+    pub secret_key: String,
+}
+
+/// A request that the simulator received.
+#[derive(Clone, Debug, Serialize)]
+pub struct LoggedRequest {
+    /// When.
+    pub at: Timestamp,
+    /// The name of the user.
+    pub user: String,
+    /// The command.
+    pub command: String,
+    /// Its parameters, without the key and the signature.
+    pub params: BTreeMap<String, String>,
+    /// The status that it was answered with; 0 if the answer was lost.
+    pub status: u16,
+}
+
+/// How many requests are remembered: more than any test sends, and a bound for long runs.
+const REQUESTS_MAX: usize = 100_000;
+
+/// A simulator. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Sim {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clock: Clock,
+    state_file: Option<PathBuf>,
+    state: Mutex<State>,
+}
+
+/// Everything that requests change. Held only between two awaits, never across one.
+struct State {
+    world: World,
+    faults: Faults,
+    requests: VecDeque<LoggedRequest>,
+}
+
+/// A request on its way through.
+struct Incoming {
+    user: String,
+    params: Params,
+    method: Method,
+}
+
+/// What a request came to, and how long the server takes to say so.
+struct Outgoing {
+    reply: Reply,
+    takes: Duration,
+}
+
+impl Sim {
+    /// A simulator; it goes on where its state file ends, if there is one.
+    #[must_use]
+    pub fn new(config: SimConfig) -> Self {
+        let SimConfig {
+            profile,
+            seed,
+            clock,
+            state_file,
+        } = config;
+        let kept = state_file.as_deref().and_then(state::load);
+        let mut world = kept.unwrap_or_else(|| World::new(profile, seed, clock.now()));
+        world.profile = profile;
+        world.advance(clock.now());
+        let state = State {
+            world,
+            faults: Faults::default(),
+            requests: VecDeque::new(),
+        };
+        Self {
+            shared: Arc::new(Shared {
+                clock,
+                state_file,
+                state: Mutex::new(state),
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared
+            .state
+            .lock()
+            .expect("held lock cannot be poisoned: nothing panics under it")
+    }
+
+    /// The keys of a user.
+    ///
+    /// # Panics
+    /// Never: every world has these users.
+    #[must_use]
+    pub fn credentials(&self, who: Who) -> Credentials {
+        let state = self.lock();
+        let user = state
+            .world
+            .user_named(who.user_name())
+            .expect("every world has these users");
+        Credentials {
+            api_key: user.api_key.clone(),
+            secret_key: user.secret_key.clone(),
+        }
+    }
+
+    /// Sends a request without a signature and without a network. If a fault loses the connection
+    /// the reply [is lost](Reply::is_lost).
+    pub async fn call(&self, who: Who, params: &[(&str, &str)]) -> Reply {
+        let given = params
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let json = [("response".to_owned(), "json".to_owned())];
+        let params = Params::collect(given.chain(json));
+        let user = who.user_name().to_owned();
+        self.handle(Incoming {
+            user,
+            params,
+            method: Method::Post,
+        })
+        .await
+    }
+
+    /// Serves HTTP on `/client/api` until `stop` is cancelled; on a loopback address also the
+    /// unsigned `/sim/…` endpoints that break things.
+    ///
+    /// # Errors
+    /// The listener failed.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) -> std::io::Result<()> {
+        http::serve(self.clone(), listener, stop).await
+    }
+
+    /// The requests received so far, oldest first; the last 100 000.
+    #[must_use]
+    pub fn requests(&self) -> Vec<LoggedRequest> {
+        self.lock().requests.iter().cloned().collect()
+    }
+
+    /// Forgets the requests received so far.
+    pub fn clear_requests(&self) {
+        self.lock().requests.clear();
+    }
+
+    /// Lends the world, brought to the present, to look into or to change.
+    pub fn world<R>(&self, look: impl FnOnce(&mut World) -> R) -> R {
+        let mut state = self.lock();
+        state.world.advance(self.shared.clock.now());
+        let seen = look(&mut state.world);
+        self.save(&state);
+        seen
+    }
+
+    /// Does what a stranger might do, at once; the answer says what was done.
+    ///
+    /// # Errors
+    /// What was to be broken does not exist, or CloudStack refused.
+    pub fn break_it(&self, what: Breakage) -> Result<String, String> {
+        self.world(|world| breakage::apply(world, what))
+    }
+
+    /// Adds a fault to those that are waiting.
+    pub fn add_fault(&self, fault: Fault) {
+        self.lock().faults.add(fault);
+    }
+
+    /// Takes all waiting faults away.
+    pub fn clear_faults(&self) {
+        self.lock().faults.clear();
+    }
+
+    /// The faults that are waiting.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        self.lock().faults.all().to_vec()
+    }
+
+    fn save(&self, state: &State) {
+        if let Some(file) = &self.shared.state_file {
+            state::save(file, &state.world);
+        }
+    }
+
+    /// Takes a request through: waits for its lock, runs it, and holds the answer back for as long
+    /// as the server would.
+    async fn handle(&self, incoming: Incoming) -> Reply {
+        while let Some(step) = self.wait_for_lock(&incoming) {
+            self.shared.clock.sleep(step).await;
+        }
+        let Outgoing { reply, takes } = self.run(&incoming);
+        if !takes.is_zero() {
+            self.shared.clock.sleep(takes).await;
+        }
+        reply
+    }
+
+    /// Two `associateIpAddress` of one account wait for each other, in steps of five seconds and
+    /// inside the request (`cloudstack-observed.md`, section 3). None means that it is its turn.
+    fn wait_for_lock(&self, incoming: &Incoming) -> Option<Duration> {
+        if incoming.params.exact("command") != Some("associateIpAddress") {
+            return None;
+        }
+        let mut state = self.lock();
+        let now = self.shared.clock.now();
+        let world = &mut state.world;
+        let step = Some(world.profile.lock_step()).filter(|step| !step.is_zero())?;
+        let account = world.user_named(&incoming.user)?.account.clone();
+        if world
+            .address_locks
+            .get(&account)
+            .is_some_and(|until| *until > now)
+        {
+            return Some(step);
+        }
+        let takes = world.profile.request("associateIpAddress");
+        world
+            .address_locks
+            .insert(account, now + jobs::signed(takes));
+        None
+    }
+
+    fn run(&self, incoming: &Incoming) -> Outgoing {
+        let now = self.shared.clock.now();
+        let mut state = self.lock();
+        state.world.advance(now);
+        if state.world.down_until.is_some_and(|until| until > now) {
+            return Outgoing {
+                reply: Reply::lost(),
+                takes: Duration::ZERO,
+            };
+        }
+        let outgoing = state.run(incoming);
+        state.world.advance(now);
+        state.log(incoming, outgoing.reply.status);
+        if !incoming
+            .params
+            .exact("command")
+            .is_some_and(|name| name.starts_with("list"))
+        {
+            self.save(&state);
+        }
+        outgoing
+    }
+}
+
+impl State {
+    fn run(&mut self, incoming: &Incoming) -> Outgoing {
+        let params = &incoming.params;
+        let xml = !params
+            .exact("response")
+            .is_some_and(|form| form.eq_ignore_ascii_case("json"));
+        let Some(name) = params.exact("command") else {
+            let envelope = if params.is_empty() {
+                "errorresponse"
+            } else {
+                "null"
+            };
+            let reply = Reply::error(envelope, &ApiError::unauthorized(), xml);
+            return Outgoing {
+                reply,
+                takes: Duration::ZERO,
+            };
+        };
+        let known = commands::find(name).is_some();
+        let envelope = if known {
+            commands::envelope(name)
+        } else {
+            "errorresponse".to_owned()
+        };
+        let fault = self.faults.strike(name, &mut self.world.chance);
+        if let Some(reply) = fault.as_ref().and_then(|kind| before(kind, &envelope, xml)) {
+            return Outgoing {
+                reply,
+                takes: Duration::ZERO,
+            };
+        }
+        let Some(caller) = self.caller(&incoming.user) else {
+            let reply = Reply::error(&envelope, &ApiError::unauthorized(), xml);
+            return Outgoing {
+                reply,
+                takes: Duration::ZERO,
+            };
+        };
+        let twist = fault.as_ref().and_then(FaultKind::twist);
+        let request = Request {
+            name,
+            params,
+            caller,
+            method: incoming.method,
+            twist,
+        };
+        let ran = commands::run(&mut self.world, request);
+        let reply = match ran.answer {
+            Ok(mut inside) => {
+                after_list(fault.as_ref(), &mut inside);
+                Reply::ok(&envelope, inside, xml)
+            }
+            Err(error) => Reply::error(&envelope, &error, xml),
+        };
+        after(
+            fault.as_ref(),
+            Outgoing {
+                reply,
+                takes: ran.takes,
+            },
+        )
+    }
+
+    fn caller(&self, user: &str) -> Option<Caller> {
+        let user = self.world.user_named(user)?;
+        let admin = self
+            .world
+            .accounts
+            .get(&user.account)
+            .is_some_and(|account| account.admin);
+        Some(Caller {
+            user: user.id.clone(),
+            account: user.account.clone(),
+            admin,
+        })
+    }
+
+    fn log(&mut self, incoming: &Incoming, status: u16) {
+        let secrets = [
+            "apikey",
+            "signature",
+            "signatureversion",
+            "expires",
+            "response",
+            "command",
+        ];
+        let params = incoming
+            .params
+            .iter()
+            .filter(|(name, _)| !secrets.contains(name));
+        if self.requests.len() >= REQUESTS_MAX {
+            self.requests.pop_front();
+        }
+        self.requests.push_back(LoggedRequest {
+            at: self.world.now(),
+            user: incoming.user.clone(),
+            command: incoming
+                .params
+                .exact("command")
+                .unwrap_or_default()
+                .to_owned(),
+            params: params
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            status,
+        });
+    }
+}
+
+/// The answer of a fault that strikes before the request has an effect.
+fn before(kind: &FaultKind, envelope: &str, xml: bool) -> Option<Reply> {
+    match kind {
+        FaultKind::LostRequest => Some(Reply::lost()),
+        FaultKind::Status { code: 401 } => {
+            Some(Reply::error(envelope, &ApiError::unauthorized(), xml))
+        }
+        FaultKind::Status { code: 429 } => {
+            Some(Reply::error(envelope, &ApiError::throttled(700), xml))
+        }
+        FaultKind::Status { code } => Some(Reply::proxy(*code)),
+        FaultKind::LostReply
+        | FaultKind::Slow { .. }
+        | FaultKind::Truncated
+        | FaultKind::EmptyList
+        | FaultKind::ShortList
+        | FaultKind::FailJob { .. }
+        | FaultKind::HangJob
+        | FaultKind::NoCapacity
+        | FaultKind::StartFails
+        | FaultKind::HypervisorStopFails => None,
+    }
+}
+
+/// Takes rows out of a list.
+fn after_list(kind: Option<&FaultKind>, inside: &mut serde_json::Value) {
+    let Some(inside) = inside.as_object_mut() else {
+        return;
+    };
+    match kind {
+        Some(FaultKind::EmptyList) => inside.clear(),
+        Some(FaultKind::ShortList) => {
+            for rows in inside
+                .values_mut()
+                .filter_map(serde_json::Value::as_array_mut)
+            {
+                rows.truncate(rows.len() / 2);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Spoils an answer on its way back.
+fn after(kind: Option<&FaultKind>, mut outgoing: Outgoing) -> Outgoing {
+    match kind {
+        Some(FaultKind::LostReply) => outgoing.reply = Reply::lost(),
+        Some(FaultKind::Slow { millis }) => outgoing.takes += Duration::from_millis(*millis),
+        Some(FaultKind::Truncated) => {
+            let mut half = outgoing.reply.body.len() / 2;
+            while !outgoing.reply.body.is_char_boundary(half) {
+                half -= 1;
+            }
+            outgoing.reply.body.truncate(half);
+        }
+        _ => {}
+    }
+    outgoing
+}

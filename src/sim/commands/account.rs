@@ -1,0 +1,143 @@
+//! Accounts, their users and what they may have.
+
+use serde_json::json;
+
+use super::Answer;
+use super::call::{Answered, Call, used};
+use crate::sim::reply::ApiError;
+use crate::sim::view::{RowOf, account_name, net};
+use crate::sim::world::catalogue::Row;
+use crate::sim::world::{Account, Limits, RESOURCE_TYPES, User, Uuid, World};
+
+/// `listAccounts`.
+pub(crate) fn accounts(call: &mut Call<'_>) -> Answered {
+    let accounts: Vec<&Account> = call
+        .world
+        .accounts
+        .values()
+        .filter(|account| call.sees(Some(&account.id)))
+        .filter(|account| call.wants("id", Some(&account.id)))
+        .filter(|account| call.wants("name", Some(&account.name)))
+        .collect();
+    call.page("account", &accounts, |account| {
+        account_row(call.world, account)
+    })
+}
+
+fn account_row(world: &World, account: &Account) -> Row {
+    let limits = world.limits.get(&account.id);
+    let max = |place: usize| limits.and_then(|limits| limits.max.get(place)).copied();
+    let row = RowOf::new()
+        .set("id", account.id.as_str())
+        .set("name", account.name.as_str())
+        .set("accounttype", i32::from(account.admin))
+        .set(
+            "rolename",
+            if account.admin { "Root Admin" } else { "User" },
+        )
+        .domain(world)
+        .set("domainpath", "ROOT")
+        .set("state", "enabled");
+    let resources = [
+        ("vm", 0),
+        ("ip", 1),
+        ("network", 6),
+        ("vpc", 7),
+        ("cpu", 8),
+        ("memory", 9),
+    ];
+    let row = resources.into_iter().fold(row, |row, (name, place)| {
+        let max = max(place).unwrap_or(-1);
+        let total = used(world, &account.id, RESOURCE_TYPES[place]);
+        let (limit, left) = if max < 0 {
+            ("Unlimited".to_owned(), "Unlimited".to_owned())
+        } else {
+            (max.to_string(), (max - total).to_string())
+        };
+        row.set(&format!("{name}limit"), limit)
+            .set(&format!("{name}total"), total)
+            .set(&format!("{name}available"), left)
+    });
+    let users = world
+        .users
+        .values()
+        .filter(|user| user.account == account.id);
+    let users: Vec<_> = users
+        .map(|user| serde_json::Value::from(user_row(world, user)))
+        .collect();
+    row.set("user", users).done()
+}
+
+fn user_row(world: &World, user: &User) -> Row {
+    RowOf::new()
+        .set("id", user.id.as_str())
+        .set("username", user.name.as_str())
+        .set("firstname", user.name.as_str())
+        .set("lastname", user.name.as_str())
+        .set("state", "enabled")
+        .set("account", account_name(world, &user.account))
+        .set("accountid", user.account.as_str())
+        .domain(world)
+        .set("apikey", user.api_key.as_str())
+        .done()
+}
+
+/// `listUsers`.
+pub(crate) fn users(call: &mut Call<'_>) -> Answered {
+    let users: Vec<&User> = call
+        .world
+        .users
+        .values()
+        .filter(|user| call.sees(Some(&user.account)))
+        .filter(|user| call.wants("id", Some(&user.id)))
+        .filter(|user| call.wants("username", Some(&user.name)))
+        .collect();
+    call.page("user", &users, |user| user_row(call.world, user))
+}
+
+/// The account that a limit is about: the caller's, or the one an admin names.
+fn account_of(call: &Call<'_>) -> Uuid {
+    let named = call.text("account").filter(|_| call.caller.admin);
+    let named = named.and_then(|name| call.world.account_named(name));
+    named.map_or_else(|| call.caller.account.clone(), |account| account.id.clone())
+}
+
+/// `listResourceLimits`.
+pub(crate) fn limits(call: &mut Call<'_>) -> Answered {
+    let account = account_of(call);
+    let none = Limits::none();
+    let limits = call.world.limits.get(&account).unwrap_or(&none);
+    let rows: Vec<(usize, &str, i64)> = RESOURCE_TYPES
+        .into_iter()
+        .zip(&limits.max)
+        .enumerate()
+        .map(|(number, (name, max))| (number, name, *max))
+        .filter(|(number, name, _)| {
+            call.wants("resourcetype", Some(&number.to_string()))
+                && call.wants("resourcetypename", Some(name))
+        })
+        .collect();
+    call.page("resourcelimit", &rows, |(number, name, max)| {
+        net::limit(call.world, &account, *number, name, *max)
+    })
+}
+
+/// `updateResourceLimit`.
+pub(crate) fn set_limit(call: &mut Call<'_>) -> Answered {
+    let account = account_of(call);
+    let place: usize = call.parsed("resourcetype")?.unwrap_or_default();
+    let max: i64 = call.parsed("max")?.unwrap_or(-1);
+    let limits = call
+        .world
+        .limits
+        .entry(account.clone())
+        .or_insert_with(Limits::none);
+    let (Some(slot), Some(name)) = (limits.max.get_mut(place), RESOURCE_TYPES.get(place)) else {
+        return Err(ApiError::value(format!(
+            "Please specify a valid resource type: {place}"
+        )));
+    };
+    *slot = max;
+    let row = net::limit(call.world, &account, place, name, max);
+    Ok(Answer::Object(json!({"resourcelimit": row})))
+}

@@ -1,0 +1,258 @@
+//! Public addresses and static NAT.
+
+use serde_json::json;
+
+use super::Answer;
+use super::call::{Answered, Call};
+use crate::sim::effects::network::{enable_nat as point, give};
+use crate::sim::events::Subject;
+use crate::sim::jobs::Work;
+use crate::sim::reply::ApiError;
+use crate::sim::view::{net, vm as vm_view};
+use crate::sim::world::{Address, AddressState, Kind, StaticNat, Uuid, Vm};
+
+/// The address that a request is to get: the one it names, or the first free one.
+fn wanted(call: &Call<'_>) -> Result<Uuid, ApiError> {
+    let Some(ip) = call.text("ipaddress") else {
+        return call
+            .world
+            .free_address()
+            .ok_or_else(|| ApiError::exhausted("Unable to find available public IP addresses"));
+    };
+    let found = call
+        .world
+        .find_address(ip)
+        .filter(|row| row.state == AddressState::Free);
+    found
+        .map(|address| address.id.clone())
+        .ok_or_else(|| ApiError::exhausted("Insufficient address capacity"))
+}
+
+/// `associateIpAddress`. Until its job ends the address is `Allocating`, which no list shows that
+/// does not ask for it (`cloudstack-observed.md`, 1.15).
+pub(crate) fn associate(call: &mut Call<'_>) -> Answered {
+    let vpc = call.own_if_given("vpcid", Kind::Vpc)?;
+    let network = call.own_if_given("networkid", Kind::Network)?;
+    let gone = |kind: Kind, id: &Uuid| match kind {
+        Kind::Vpc => !call.world.vpcs.contains_key(id),
+        _ => !call.world.networks.contains_key(id),
+    };
+    if vpc.as_ref().is_some_and(|id| gone(Kind::Vpc, id))
+        || network.as_ref().is_some_and(|id| gone(Kind::Network, id))
+    {
+        return Err(ApiError::value("Invalid vpc or network id specified"));
+    }
+    if vpc.is_none() && network.is_none() {
+        let text = "Can't assign IP to the network directly when network belongs to VPC. Specify vpcId or networkId to associate ip address";
+        return Err(ApiError::value(text));
+    }
+    call.within_limit("public_ip", 1)?;
+    let address = match wanted(call) {
+        Ok(address) => address,
+        Err(refusal) => {
+            let text = "Error while creating entity for allocating Ip";
+            let subject = Subject {
+                kind: "IpAddress",
+                ..Subject::default()
+            };
+            call.report("NET.IPASSIGN", "Created", true, text, subject);
+            return Err(refusal);
+        }
+    };
+    let account = call.caller.account.clone();
+    give(call.world, &address, &account);
+    let number = call
+        .world
+        .addresses
+        .get(&address)
+        .map_or(0, |address| address.number);
+    let subject = Subject::address(call.world, &address);
+    let text = format!("Successfully created entity for allocating Ip. Ip Id: {number}");
+    call.report("NET.IPASSIGN", "Created", false, text, subject);
+    let work = Work::Associate {
+        address: address.clone(),
+        vpc,
+        network,
+    };
+    call.submit(work, Some(address.clone()), Some(address))
+}
+
+/// Whether a list of addresses shows this one: only what is allocated, unless it asks otherwise.
+fn in_state(call: &Call<'_>, address: &Address) -> bool {
+    let state = match address.state {
+        AddressState::Free => "Free",
+        AddressState::Allocating => "Allocating",
+        AddressState::Allocated => "Allocated",
+    };
+    let allocated_only = call.flag("allocatedonly") != Some(false);
+    match call.text("state") {
+        Some(wanted) if !wanted.eq_ignore_ascii_case(state) => false,
+        Some(_) => !allocated_only || address.state != AddressState::Free,
+        None if allocated_only => address.state == AddressState::Allocated,
+        None => address.state != AddressState::Allocating,
+    }
+}
+
+/// `listPublicIpAddresses`.
+pub(crate) fn list(call: &mut Call<'_>) -> Answered {
+    call.id("id", Kind::Address)?;
+    call.id("vpcid", Kind::Vpc)?;
+    call.id("associatednetworkid", Kind::Network)?;
+    let everything = call.caller.admin && call.flag("listall") == Some(true);
+    let mut addresses: Vec<&Address> = call
+        .world
+        .addresses
+        .values()
+        .filter(|row| row.state == AddressState::Free || call.sees(row.account.as_deref()))
+        .filter(|row| row.system.is_none() || everything)
+        .filter(|row| in_state(call, row) && call.tagged(&row.id))
+        .filter(|row| call.wants("id", Some(&row.id)))
+        .filter(|row| call.wants("ipaddress", Some(&row.ip.to_string())))
+        .filter(|row| call.wants("vpcid", row.vpc.as_deref()))
+        .filter(|row| call.wants("associatednetworkid", row.network.as_deref()))
+        .filter(|row| {
+            call.flag("issourcenat")
+                .is_none_or(|wanted| wanted == row.source_nat)
+        })
+        .filter(|row| {
+            call.flag("isstaticnat")
+                .is_none_or(|wanted| wanted == row.static_nat.is_some())
+        })
+        .filter(|_| call.wants("zoneid", Some(call.world.catalogue.zone_id())))
+        .collect();
+    addresses.sort_by_key(|address| address.ip);
+    let viewer = call.viewer();
+    call.page("publicipaddress", &addresses, |row| {
+        net::address(call.world, &viewer, row)
+    })
+}
+
+/// `disassociateIpAddress`. Giving back what is free already is an internal error.
+pub(crate) fn disassociate(call: &mut Call<'_>) -> Answered {
+    let id = match call.text("ipaddress").filter(|_| call.text("id").is_none()) {
+        Some(ip) => call
+            .world
+            .find_address(ip)
+            .map(|address| address.id.clone()),
+        None => Some(call.required_id("id", Kind::Address)?),
+    };
+    let address = id.and_then(|id| call.world.addresses.get(&id)).cloned();
+    let Some(address) = address else {
+        return Err(ApiError::value(
+            "Unable to find IP address by the given value",
+        ));
+    };
+    match &address.account {
+        None => {
+            let text = "Cannot read the account of an IP address that is not allocated";
+            return Err(ApiError::internal(4250, text));
+        }
+        Some(owner) if *owner != call.caller.account && !call.caller.admin => {
+            let text = "Account does not have permission to operate with the IP address";
+            return Err(ApiError::denied(text));
+        }
+        Some(_) => {}
+    }
+    let work = Work::Disassociate {
+        address: address.id.clone(),
+    };
+    call.submit(work, Some(address.id), None)
+}
+
+/// `enableStaticNat`: synchronous, and not idempotent.
+pub(crate) fn enable_nat(call: &mut Call<'_>) -> Answered {
+    let address = call.own("ipaddressid", Kind::Address)?;
+    let vm = call.own_vm("virtualmachineid")?;
+    let network = call.own_if_given("networkid", Kind::Network)?;
+    let (address, vm) = match (call.world.addresses.get(&address), call.world.vms.get(&vm)) {
+        (Some(address), Some(vm)) => (address.clone(), vm.clone()),
+        _ => return Err(ApiError::value("Unable to find the IP address or the VM")),
+    };
+    let network = network_of(call, &address, network)?;
+    let nic = vm.nics.iter().find(|nic| nic.network == network);
+    let Some(nic) = nic.filter(|_| !vm.state.is_gone()) else {
+        return Err(ApiError::value(
+            "Vm doesn't belong to the network with specified id",
+        ));
+    };
+    refuse_conflict(call, &address, &vm)?;
+    let nat = StaticNat {
+        vm: vm.id.clone(),
+        ip: nic.ip,
+    };
+    point(call.world, &address.id, &network, nat);
+    let text = format!(
+        "Successfully completed enabling static nat. IP ID: {}",
+        address.number
+    );
+    let subject = Subject::address(call.world, &address.id);
+    call.report("STATICNAT.ENABLE", "Completed", false, text, subject);
+    Ok(Answer::Object(json!({"success": true})))
+}
+
+/// The network that a static NAT is to bind the address to.
+fn network_of(call: &Call<'_>, address: &Address, given: Option<Uuid>) -> Result<Uuid, ApiError> {
+    if address.account.is_none() {
+        let text = format!(
+            "Unable to enable static NAT, ip address {} is free",
+            address.ip
+        );
+        return Err(ApiError::value(text));
+    }
+    let number = address.number;
+    let network = match (&address.network, given) {
+        (Some(bound), Some(given)) if *bound != given => {
+            let text = "Invalid network specified, IP is associated with a different network than passed network id";
+            return Err(ApiError::value(text));
+        }
+        (Some(bound), _) => bound.clone(),
+        (None, Some(given)) => given,
+        (None, None) => {
+            return Err(ApiError::value(format!(
+                "Unable to enable static NAT for the ipAddress id={number} as IP is not associated with any network and no networkId is passed in"
+            )));
+        }
+    };
+    let vpc = call
+        .world
+        .networks
+        .get(&network)
+        .and_then(|network| network.vpc.clone());
+    if address.vpc.is_some() && address.vpc != vpc {
+        let text = "The network does not belong to the VPC of the IP address";
+        return Err(ApiError::value(text));
+    }
+    Ok(network)
+}
+
+/// One machine an address, one address a machine.
+fn refuse_conflict(call: &Call<'_>, address: &Address, vm: &Vm) -> Result<(), ApiError> {
+    if address
+        .static_nat
+        .as_ref()
+        .is_some_and(|nat| nat.vm != vm.id)
+    {
+        return Err(ApiError::conflict(format!(
+            "Failed to enable static for the ip address IPAddress {{\"address\":\"{}\",\"dataCenterId\":2,\"id\":{},\"uuid\":\"{}\"}} and vm id={} as it's already assigned to antoher vm",
+            address.ip, address.number, address.id, vm.number
+        )));
+    }
+    let Some(other) = call.world.address_of(&vm.id) else {
+        return Ok(());
+    };
+    Err(ApiError::value(format!(
+        "Failed to enable static nat on the  ip {} with Id {} as the vm {} with Id {} is already associated with another public ip {} with id {}",
+        address.ip,
+        address.id,
+        vm_view::instance_name(call.world, vm),
+        vm.id,
+        other.ip,
+        other.id
+    )))
+}
+
+/// `disableStaticNat`. Whether there was one is found out by the job.
+pub(crate) fn disable_nat(call: &mut Call<'_>) -> Answered {
+    let address = call.own("ipaddressid", Kind::Address)?;
+    call.submit(Work::DisableNat { address }, None, None)
+}

@@ -1,0 +1,209 @@
+//! The commands that list what the cloud offers.
+
+use serde_json::{Value, json};
+
+use super::Answer;
+use super::call::{Answered, Call};
+use super::table::Access;
+use crate::sim::reply::ApiError;
+use crate::sim::world::catalogue::{Catalogue, Row};
+
+/// `listCapabilities`.
+pub(crate) fn capabilities(call: &mut Call<'_>) -> Answered {
+    let mut row = call.world.catalogue.capabilities.clone();
+    let settings = &call.world.settings;
+    let (admin, expunge) = (call.caller.admin, settings.allow_user_expunge_recover_vm);
+    let view = settings.allow_user_view_destroyed_vm;
+    row.insert(
+        "allowuserexpungerecovervm".to_owned(),
+        (admin || expunge).into(),
+    );
+    row.insert(
+        "allowuserviewdestroyedvm".to_owned(),
+        (admin || view).into(),
+    );
+    if !admin {
+        row.remove("extensionspath");
+    }
+    Ok(Answer::Object(json!({"capability": row})))
+}
+
+/// `listApis`: the commands that the caller may use.
+pub(crate) fn apis(call: &mut Call<'_>) -> Answered {
+    let admin = call.caller.admin;
+    let known: Vec<_> = super::all()
+        .filter(|command| admin || command.access == Access::Everyone)
+        .filter(|command| call.wants("name", Some(command.name)))
+        .collect();
+    if let (Some(name), true) = (call.text("name"), known.is_empty()) {
+        return Err(ApiError::value(format!(
+            "The API [{name}] does not exist or is not available"
+        )));
+    }
+    call.page("api", &known, |command| {
+        let params: Vec<Value> = command
+            .required
+            .iter()
+            .map(|name| json!({"name": name, "description": "", "type": "string", "length": 255, "required": true}))
+            .collect();
+        let row = json!({
+            "name": command.name,
+            "description": "",
+            "isasync": command.job.is_some(),
+            "related": "",
+            "params": params,
+            "response": [],
+        });
+        row.as_object().cloned().unwrap_or_default()
+    })
+}
+
+/// Members that users are not shown.
+fn without(row: &Row, members: &[&str]) -> Row {
+    let mut row = row.clone();
+    row.retain(|name, _| !members.contains(&name.as_str()));
+    row
+}
+
+/// `listZones`.
+pub(crate) fn zones(call: &mut Call<'_>) -> Answered {
+    let zone = &call.world.catalogue.zone;
+    let zone = if call.caller.admin {
+        zone.clone()
+    } else {
+        without(zone, &["dns1", "internaldns1", "guestcidraddress"])
+    };
+    let shown = call.matches(&zone, &["id", "name", "networktype"]);
+    call.page(
+        "zone",
+        if shown {
+            std::slice::from_ref(&zone)
+        } else {
+            &[]
+        },
+        Clone::clone,
+    )
+}
+
+/// A template as a user sees it.
+fn for_users(row: &Row) -> Row {
+    let mut row = without(row, &["status", "url"]);
+    if let Some(Value::Array(copies)) = row.get_mut("downloaddetails") {
+        for copy in copies.iter_mut().filter_map(Value::as_object_mut) {
+            copy.remove("datastoreRole");
+            copy.remove("datastoreId");
+        }
+    }
+    row
+}
+
+/// `listTemplates`.
+pub(crate) fn templates(call: &mut Call<'_>) -> Answered {
+    let filter = call.required("templatefilter")?.to_lowercase();
+    let offered = &call.world.catalogue;
+    let mut rows: Vec<Row> = match filter.as_str() {
+        "all" if !call.caller.admin => {
+            return Err(ApiError::parameter(
+                "Filter all can be specified by admin only",
+            ));
+        }
+        "all" => offered
+            .system_templates
+            .iter()
+            .chain(&offered.templates)
+            .cloned()
+            .collect(),
+        "featured" | "executable" => offered.templates.clone(),
+        "self" | "selfexecutable" | "shared" | "sharedexecutable" | "community" => Vec::new(),
+        other => {
+            let text = format!("Invalid templatefilter value: {other}");
+            return Err(ApiError::value(text));
+        }
+    };
+    if !call.caller.admin {
+        rows = rows.iter().map(for_users).collect();
+    }
+    rows.retain(|row| call.matches(row, &["id", "name", "zoneid", "hypervisor", "arch"]));
+    rows.retain(|row| call.holds("keyword", Catalogue::text(row, "name")));
+    call.page("template", &rows, Clone::clone)
+}
+
+fn offerings(call: &Call<'_>, key: &'static str, rows: &[Row], members: &[&str]) -> Answered {
+    let rows: Vec<&Row> = rows
+        .iter()
+        .filter(|row| call.matches(row, members))
+        .filter(|row| call.holds("keyword", Catalogue::text(row, "name")))
+        .collect();
+    call.rows(key, &rows)
+}
+
+/// `listServiceOfferings`.
+pub(crate) fn service_offerings(call: &mut Call<'_>) -> Answered {
+    let members = ["id", "name", "cpunumber", "cpuspeed", "memory", "issystem"];
+    offerings(
+        call,
+        "serviceoffering",
+        &call.world.catalogue.service_offerings,
+        &members,
+    )
+}
+
+/// `listNetworkOfferings`.
+pub(crate) fn network_offerings(call: &mut Call<'_>) -> Answered {
+    let members = [
+        "id",
+        "name",
+        "forvpc",
+        "guestiptype",
+        "state",
+        "traffictype",
+        "isdefault",
+    ];
+    offerings(
+        call,
+        "networkoffering",
+        &call.world.catalogue.network_offerings,
+        &members,
+    )
+}
+
+/// `listVPCOfferings`, whose name filter is a substring.
+pub(crate) fn vpc_offerings(call: &mut Call<'_>) -> Answered {
+    let rows = call.world.catalogue.vpc_offerings.iter();
+    let named = |row: &&Row| call.holds("name", Catalogue::text(row, "name"));
+    let rows: Vec<&Row> = rows.filter(named).collect();
+    let rows: Vec<&Row> = rows
+        .into_iter()
+        .filter(|row| call.matches(row, &["id", "state", "isdefault"]))
+        .collect();
+    call.rows("vpcoffering", &rows)
+}
+
+/// `listHosts`.
+pub(crate) fn hosts(call: &mut Call<'_>) -> Answered {
+    offerings(
+        call,
+        "host",
+        &call.world.catalogue.hosts,
+        &["id", "name", "type", "state"],
+    )
+}
+
+/// `listCapacity`.
+pub(crate) fn capacity(call: &mut Call<'_>) -> Answered {
+    offerings(call, "capacity", &call.world.catalogue.capacity, &["type"])
+}
+
+/// A list of things that this cloud has none of.
+pub(crate) fn nothing(_call: &mut Call<'_>) -> Answered {
+    Ok(Answer::List {
+        key: "nothing",
+        count: 0,
+        rows: Vec::new(),
+    })
+}
+
+/// `createWebhook`: nothing here calls back.
+pub(crate) fn no_webhooks(_call: &mut Call<'_>) -> Answered {
+    Err(ApiError::parameter("Illegal host specified in URL."))
+}

@@ -1,0 +1,37 @@
+//! Asking for jobs.
+
+use serde_json::Value;
+
+use super::Answer;
+use super::call::{Answered, Call};
+use crate::sim::jobs::Job;
+use crate::sim::reply::ApiError;
+use crate::sim::view;
+use crate::sim::world::Kind;
+
+/// `queryAsyncJobResult`.
+pub(crate) fn query(call: &mut Call<'_>) -> Answered {
+    call.world.expire_jobs();
+    let id = call.required_id("jobid", Kind::Job)?;
+    let Some(job) = call.world.jobs.get(&id) else {
+        return Err(ApiError::unknown_id(call.command.name, "jobid", &id));
+    };
+    if job.account != call.caller.account && !call.caller.admin {
+        let text = format!("Permission denied to see the job {id}");
+        return Err(ApiError::denied(text));
+    }
+    Ok(Answer::Object(Value::Object(view::job(call.world, job))))
+}
+
+/// `listAsyncJobs`: those in flight, and nothing else.
+pub(crate) fn list(call: &mut Call<'_>) -> Answered {
+    let jobs: Vec<&Job> = call
+        .world
+        .pending
+        .iter()
+        .filter_map(|id| call.world.jobs.get(id))
+        .filter(|job| call.sees(Some(&job.account)))
+        .filter(|job| call.holds("keyword", &job.class))
+        .collect();
+    call.page("asyncjobs", &jobs, |job| view::job(call.world, job))
+}

@@ -1,0 +1,231 @@
+//! The commands: one table, and what a command has at hand while it runs.
+//!
+//! A command runs in the submit phase of a request, with the world locked: it reads parameters,
+//! refuses, changes rows, and hands long work to a job. Anything that a user could be refused for
+//! later than that belongs in [`super::effects`].
+
+mod account;
+mod acl;
+mod address;
+mod affinity;
+mod call;
+mod catalogue;
+mod event;
+mod job;
+mod key_pair;
+mod network;
+mod table;
+mod tag;
+mod vm_deploy;
+mod vm_life;
+mod vm_list;
+mod vm_update;
+mod vpc;
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+pub(crate) use call::{Call, Caller};
+pub(crate) use table::find;
+
+use super::jobs::Twist;
+use super::protocol::Params;
+use super::reply::ApiError;
+use super::world::{Uuid, World};
+use table::{Access, Command};
+
+/// How a request came in, which decides how long user data may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Get,
+    Post,
+}
+
+/// What a command answers.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A page of rows, and how many there are in all.
+    List {
+        key: &'static str,
+        count: usize,
+        rows: Vec<Value>,
+    },
+    /// The inside of the envelope.
+    Object(Value),
+    /// A job, and the resource that it is about to finish creating.
+    Job { created: Option<Uuid>, job: Uuid },
+}
+
+/// What running a command came to.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// The inside of the envelope, or the refusal.
+    pub(crate) answer: Result<Value, ApiError>,
+    /// How long the server takes over it.
+    pub(crate) takes: Duration,
+}
+
+/// One request to run.
+pub(crate) struct Request<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) params: &'a Params,
+    pub(crate) caller: Caller,
+    pub(crate) method: Method,
+    pub(crate) twist: Option<Twist>,
+}
+
+/// The name of the envelope that a command's answers come in. A few commands answer under
+/// another's name.
+pub(crate) fn envelope(command: &str) -> String {
+    match command {
+        "restoreVirtualMachine" => "restorevmresponse".to_owned(),
+        "updateNetworkACLItem" => "createnetworkaclresponse".to_owned(),
+        "updateVMAffinityGroup" => "updatevirtualmachineresponse".to_owned(),
+        "moveNetworkAclItem" => "moveNetworkAclItemResponse".to_owned(),
+        other => format!("{}response", other.to_lowercase()),
+    }
+}
+
+/// Runs a command against the world.
+pub(crate) fn run(world: &mut World, request: Request<'_>) -> Ran {
+    let Request {
+        name,
+        params,
+        caller,
+        method,
+        twist,
+    } = request;
+    let profile = world.profile;
+    let admin = caller.admin;
+    let Some(command) = find(name) else {
+        return Ran {
+            answer: Err(ApiError::unauthorized()),
+            takes: profile.request(name),
+        };
+    };
+    let answer = match command.access {
+        Access::AdminOnly if !admin => {
+            let id = world.fresh_id();
+            Err(ApiError::not_granted(name, &id))
+        }
+        Access::AdminOnly | Access::Everyone => {
+            let call = &mut Call {
+                world,
+                command,
+                params,
+                caller,
+                method,
+                twist,
+            };
+            validate(call).and_then(|()| (command.run)(call))
+        }
+    };
+    let full = params
+        .get("details")
+        .is_none_or(|words| words.contains("all"));
+    let rows = match &answer {
+        Ok(Answer::List { rows, .. }) => u32::try_from(rows.len()).unwrap_or(u32::MAX),
+        Ok(Answer::Object(_) | Answer::Job { .. }) | Err(_) => 0,
+    };
+    let takes = profile.request(name) + profile.row(full) * rows;
+    Ran {
+        answer: answer.map(inside).map_err(|error| error.masked(admin)),
+        takes,
+    }
+}
+
+/// The checks that the server makes before it looks at what a command means.
+fn validate(call: &Call<'_>) -> Result<(), ApiError> {
+    if let Some(name) = call.params.unprintable() {
+        return Err(ApiError::value(format!(
+            "Received value containing illegal ASCII non-printable characters for parameter {name}"
+        )));
+    }
+    if let Some(name) = call.params.broken_map() {
+        return Err(ApiError::malformed(name));
+    }
+    for name in call.command.required {
+        if call.params.get(name).is_none() && call.params.entries(name).is_empty() {
+            return Err(ApiError::missing(call.command.name, name));
+        }
+    }
+    if call.command.name.starts_with("list") {
+        validate_page(call)
+    } else {
+        Ok(())
+    }
+}
+
+fn validate_page(call: &Call<'_>) -> Result<(), ApiError> {
+    let max = call.world.settings.default_page_size;
+    match (call.params.get("page"), call.params.get("pagesize")) {
+        (Some(_), None) => Err(ApiError::parameter(
+            "\"pagesize\" parameter is required when \"page\" is specified",
+        )),
+        (None, Some(size)) if size != "-1" => Err(ApiError::parameter(
+            "\"page\" parameter is required when \"pagesize\" is specified",
+        )),
+        (_, Some(size)) if size.parse::<usize>().is_ok_and(|size| size > max) => {
+            Err(ApiError::value(format!(
+                "Page size can't exceed max allowed page size value: {max}"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What goes inside the envelope. An empty list is an empty object; a page past the end has a
+/// count and no rows.
+fn inside(answer: Answer) -> Value {
+    match answer {
+        Answer::List { count: 0, .. } => json!({}),
+        Answer::List { key, count, rows } => {
+            let mut inside = Map::new();
+            inside.insert("count".to_owned(), count.into());
+            if !rows.is_empty() {
+                inside.insert(key.to_owned(), rows.into());
+            }
+            inside.into()
+        }
+        Answer::Object(value) => value,
+        Answer::Job {
+            created: Some(id),
+            job,
+        } => json!({"id": id, "jobid": job}),
+        Answer::Job { created: None, job } => json!({"jobid": job}),
+    }
+}
+
+/// What the table says of a command, for `listApis`.
+pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
+    table::COMMANDS.iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_commands_answer_under_another_name() {
+        assert_eq!(envelope("listVPCs"), "listvpcsresponse");
+        assert_eq!(envelope("updateNetworkACLItem"), "createnetworkaclresponse");
+        assert_eq!(envelope("moveNetworkAclItem"), "moveNetworkAclItemResponse");
+    }
+
+    #[test]
+    fn a_page_past_the_end_counts_and_an_empty_list_does_not() {
+        let past = Answer::List {
+            key: "vpc",
+            count: 2,
+            rows: Vec::new(),
+        };
+        assert_eq!(inside(past), json!({"count": 2}));
+        let empty = Answer::List {
+            key: "vpc",
+            count: 0,
+            rows: Vec::new(),
+        };
+        assert_eq!(inside(empty), json!({}));
+    }
+}

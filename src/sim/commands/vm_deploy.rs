@@ -1,0 +1,384 @@
+//! Deploying machines: the command that can leave a wreck.
+//!
+//! A deploy whose address is refused answers 530 and leaves a machine in state `Error` without a
+//! card, whose id the caller is not told; one whose custom job id is refused leaves a stopped one
+//! (`cloudstack-observed.md`, 1.3 and 1.4).
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::Method;
+use super::call::{Answered, Call};
+use crate::sim::events::Subject;
+use crate::sim::jobs::Work;
+use crate::sim::reply::ApiError;
+use crate::sim::world::catalogue::Catalogue;
+use crate::sim::world::{
+    Disk, KeyPair, Kind, Network, Nic, Subnet, Uuid, Vm, VmState, quoted_network,
+};
+
+/// `vm.userdata.max.length`, in base64 characters.
+const USER_DATA_MAX: usize = 32_768;
+/// What a GET request may carry of it.
+const USER_DATA_MAX_GET: usize = 4_096;
+
+/// A network that a machine is to be in, and the address it asks for.
+struct Wish {
+    network: Network,
+    ip: Option<String>,
+}
+
+/// `deployVirtualMachine`.
+pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
+    call.required_id("zoneid", Kind::Zone)?;
+    let offering = call.required_id("serviceofferingid", Kind::ServiceOffering)?;
+    let template = template(call)?;
+    let affinity_groups = affinity_groups(call)?;
+    if let Some(name) = call.text("name") {
+        check_name(call, name)?;
+    }
+    let user_data = user_data(call)?;
+    let wishes = wishes(call)?;
+    let id = call.world.fresh_id();
+    let name = call
+        .owned_text("name")
+        .unwrap_or_else(|| format!("VM-{id}"));
+    let networks: Vec<&Network> = wishes.iter().map(|wish| &wish.network).collect();
+    refuse_taken_name(call, &name, &networks, "")?;
+    check_limits(call, &offering)?;
+    let mut details = call.details("details").unwrap_or_default();
+    // The server's own mark, which goes with the first start.
+    details.insert("deployvm".to_owned(), "true".to_owned());
+    let vm = Vm {
+        number: call.world.next_number(Kind::Vm),
+        id: id.clone(),
+        name,
+        display_name: call.owned_text("displayname"),
+        account: call.caller.account.clone(),
+        user: call.caller.user.clone(),
+        state: VmState::Stopped,
+        template,
+        offering,
+        nics: Vec::new(),
+        disk: Disk::Fresh,
+        images: 1,
+        host: None,
+        details,
+        capacity_freed: false,
+        user_data,
+        key_pairs: key_pairs(call)?,
+        affinity_groups,
+        delete_protection: call.flag("deleteprotection") == Some(true),
+        created: call.world.now(),
+        updated: None,
+        running_since: None,
+    };
+    call.world.totals.vms += 1;
+    create(call, vm, wishes)?;
+    let start = call.flag("startvm") != Some(false);
+    call.submit(
+        Work::Deploy {
+            vm: id.clone(),
+            start,
+        },
+        Some(id.clone()),
+        Some(id),
+    )
+}
+
+/// Puts the machine and its cards into the world, or what is left of it.
+fn create(call: &mut Call<'_>, mut vm: Vm, wishes: Vec<Wish>) -> Result<(), ApiError> {
+    for wish in wishes {
+        match plug(call, &wish) {
+            Ok(nic) => vm.nics.push(nic),
+            Err(refusal) => {
+                vm.nics.clear();
+                vm.state = VmState::Error;
+                vm.disk = Disk::None;
+                vm.updated = Some(call.world.now());
+                call.world.totals.wrecks += 1;
+                call.world.vms.insert(vm.id.clone(), vm);
+                return Err(refusal);
+            }
+        }
+    }
+    let text = "Successfully created entity for creating ROOT volume. Volume Type: ROOTVolume Id:";
+    let volume = call.world.fresh_id();
+    let text = format!("{text} {volume} Vm Id: {}", vm.id);
+    let name = Some(format!("ROOT-{}", vm.number));
+    let subject = Subject {
+        kind: "Volume",
+        id: Some(volume),
+        name,
+        account: None,
+    };
+    call.report("VOLUME.CREATE", "Created", false, text, subject);
+    call.world.vms.insert(vm.id.clone(), vm);
+    Ok(())
+}
+
+/// A card in a network, with the address that was asked for or a random one.
+fn plug(call: &mut Call<'_>, wish: &Wish) -> Result<Nic, ApiError> {
+    let network = &wish.network;
+    let text = format!(
+        "Unable to acquire Guest IP address for network {}",
+        quoted_network(network)
+    );
+    let refusal = || ApiError::internal(0, text.clone());
+    let ip = match &wish.ip {
+        None => call.world.free_guest_ip(network).ok_or_else(refusal)?,
+        Some(ip) => {
+            let ip: Ipv4Addr = ip.parse().map_err(|_| refusal())?;
+            let inside = Subnet::parse(&network.cidr).is_some_and(|range| range.has_host(ip));
+            if !inside || call.world.guest_ip_taken(network, ip) {
+                return Err(refusal());
+            }
+            ip
+        }
+    };
+    let count = call
+        .world
+        .networks
+        .get_mut(&network.id)
+        .map_or(0, |network| {
+            network.nics += 1;
+            network.nics
+        });
+    let [_, _, high, low] = u32::try_from(network.number)
+        .unwrap_or_default()
+        .to_be_bytes();
+    let [_, _, card_high, card_low] = count.to_be_bytes();
+    Ok(Nic {
+        id: call.world.fresh_id(),
+        number: call.world.next_number(Kind::Nic),
+        network: network.id.clone(),
+        ip,
+        mac: format!("02:02:{high:02x}:{low:02x}:{card_high:02x}:{card_low:02x}"),
+        vlan: network.vlan,
+    })
+}
+
+fn template(call: &Call<'_>) -> Result<Uuid, ApiError> {
+    let one = "Please provide only one of the following parameters - template ID, volume ID or snapshot ID";
+    call.id("templateid", Kind::Template)?
+        .ok_or_else(|| ApiError::internal(9999, one))
+}
+
+fn affinity_groups(call: &Call<'_>) -> Result<Vec<Uuid>, ApiError> {
+    let names = call.text("affinitygroupnames");
+    if names.is_some() && call.text("affinitygroupids").is_some() {
+        let text = "Both affinityGroupIds and affinityGroupNames are not allowed";
+        return Err(ApiError::value(text));
+    }
+    let Some(names) = names else {
+        return call.ids("affinitygroupids", Kind::AffinityGroup);
+    };
+    let find = |name: &str| {
+        let found = call.world.group_named(&call.caller.account, name);
+        found
+            .map(|group| group.id.clone())
+            .ok_or_else(|| ApiError::value(format!("Unable to find affinity group by name {name}")))
+    };
+    names.split(',').map(str::trim).map(find).collect()
+}
+
+fn key_pairs(call: &Call<'_>) -> Result<Vec<String>, ApiError> {
+    let names = call
+        .text("keypairs")
+        .or_else(|| call.text("keypair"))
+        .unwrap_or_default();
+    let names = names
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    let names: Vec<String> = names.map(ToOwned::to_owned).collect();
+    let mine = |pair: &&KeyPair| pair.account == call.caller.account;
+    let known = |name: &String| {
+        call.world
+            .key_pairs
+            .values()
+            .filter(mine)
+            .any(|pair| pair.name == *name)
+    };
+    if names.iter().all(known) {
+        Ok(names)
+    } else {
+        Err(ApiError::value("Not all specified keypairs exist"))
+    }
+}
+
+/// A host name: letters, digits and hyphens, neither end a hyphen, and no digit first.
+pub(crate) fn check_name(call: &Call<'_>, name: &str) -> Result<(), ApiError> {
+    let letters = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic());
+    if letters && starts && !name.ends_with('-') && name.len() <= 63 {
+        return Ok(());
+    }
+    let command = call.command.name.to_lowercase();
+    Err(ApiError::parameter(format!(
+        "Unable to execute API command {command} due to invalid value. Invalid value provided for API arg: name - it can contain ASCII letters 'a' through 'z', the digits '0' through '9', and the hyphen ('-'), must be between 1 and 63 characters long, and can't start or end with \"-\" and can't start with digit"
+    )))
+}
+
+/// A name is taken while anything with a card in the network, or in a tier of the same VPC, has
+/// it: a destroyed machine too, but not a wreck.
+pub(crate) fn refuse_taken_name(
+    call: &Call<'_>,
+    name: &str,
+    networks: &[&Network],
+    except: &str,
+) -> Result<(), ApiError> {
+    let same_scope = |nic: &Nic, network: &Network| {
+        let other = call.world.networks.get(&nic.network);
+        nic.network == network.id
+            || (network.vpc.is_some() && other.is_some_and(|other| other.vpc == network.vpc))
+    };
+    let namesakes = || {
+        let vms = call.world.vms.values();
+        vms.filter(|vm| vm.id != except && vm.name.eq_ignore_ascii_case(name))
+    };
+    for network in networks {
+        if namesakes().any(|vm| vm.nics.iter().any(|nic| same_scope(nic, network))) {
+            return Err(ApiError::value(format!(
+                "The vm with hostName {name} already exists in the network domain: {}; network={}",
+                network.domain, network.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The networks of a new machine.
+fn wishes(call: &Call<'_>) -> Result<Vec<Wish>, ApiError> {
+    let listed = call.params.entries("iptonetworklist");
+    if !listed.is_empty() && call.text("networkids").is_some() {
+        let text = "ipToNetworkMap can't be specified along with networkIds or ipAddress";
+        return Err(ApiError::value(text));
+    }
+    if let Some(ip) = call
+        .text("ipaddress")
+        .filter(|ip| ip.parse::<Ipv4Addr>().is_err())
+    {
+        return Err(ApiError::value(format!(
+            "Invalid specified IPv4 address {ip}"
+        )));
+    }
+    if !listed.is_empty() {
+        let wish = |entry: &BTreeMap<String, String>| {
+            let id = entry
+                .get("networkid")
+                .map(String::as_str)
+                .unwrap_or_default();
+            Ok(Wish {
+                network: own_network(call, "iptonetworklist", id)?,
+                ip: entry.get("ip").cloned(),
+            })
+        };
+        return listed.iter().map(wish).collect();
+    }
+    let ids = call.ids("networkids", Kind::Network)?;
+    let ids = if ids.is_empty() {
+        vec![only_network(call)?]
+    } else {
+        ids
+    };
+    let mut wishes = Vec::new();
+    for (place, id) in ids.iter().enumerate() {
+        let ip = call.owned_text("ipaddress").filter(|_| place == 0);
+        wishes.push(Wish {
+            network: own_network(call, "networkids", id)?,
+            ip,
+        });
+    }
+    Ok(wishes)
+}
+
+fn own_network(call: &Call<'_>, name: &str, id: &str) -> Result<Network, ApiError> {
+    if !call.world.knows(Kind::Network, id) {
+        return Err(ApiError::unknown_id(call.command.name, name, id));
+    }
+    let Some(network) = call.world.networks.get(id) else {
+        return Err(ApiError::value(format!(
+            "Unable to find network by id {id}"
+        )));
+    };
+    if network.account != call.caller.account && !call.caller.admin {
+        let text = format!("Unable to use network {id}, permission denied");
+        return Err(ApiError::denied(text));
+    }
+    Ok(network.clone())
+}
+
+/// The network of a deploy that names none: the account's only isolated one.
+fn only_network(call: &Call<'_>) -> Result<Uuid, ApiError> {
+    let mine = |network: &&Network| network.account == call.caller.account && network.vpc.is_none();
+    let mut mine = call.world.networks.values().filter(mine);
+    match (mine.next(), mine.next()) {
+        (Some(network), None) => Ok(network.id.clone()),
+        (None, _) => Err(ApiError::value(
+            "No default networks are found; please specify networkIds",
+        )),
+        (Some(_), Some(_)) => {
+            let account = crate::sim::view::account_name(call.world, &call.caller.account);
+            Err(ApiError::value(format!(
+                "More than 1 default Isolated networks are found for account {account}; please specify networkIds"
+            )))
+        }
+    }
+}
+
+fn check_limits(call: &Call<'_>, offering: &Uuid) -> Result<(), ApiError> {
+    let row = Catalogue::find(&call.world.catalogue.service_offerings, offering);
+    let size = |member: &str| row.map_or(0, |row| Catalogue::number(row, member));
+    call.within_limit("user_vm", 1)?;
+    call.within_limit("cpu", size("cpunumber"))?;
+    call.within_limit("memory", size("memory"))
+}
+
+/// User data as it was sent, if it is base64 and not too long for the way it came.
+pub(crate) fn user_data(call: &Call<'_>) -> Result<Option<String>, ApiError> {
+    let Some(data) = call.text("userdata") else {
+        return Ok(None);
+    };
+    let data = unescape(data)?;
+    if call.method == Method::Get && data.len() > USER_DATA_MAX_GET {
+        return Err(ApiError::value(
+            "User data is too long for http GET request",
+        ));
+    }
+    if data.len() > USER_DATA_MAX {
+        let text = format!("User data has exceeded configurable max length: {USER_DATA_MAX}");
+        return Err(ApiError::value(text));
+    }
+    match STANDARD.decode(data.trim()) {
+        Ok(bytes) if bytes.is_empty() => Err(ApiError::value("User data is too short.")),
+        Ok(_) => Ok(Some(data)),
+        Err(_) => Err(ApiError::value("User data is not base64 encoded.")),
+    }
+}
+
+/// The server decodes data with a percent sign in it once more, in Java's way.
+fn unescape(data: &str) -> Result<String, ApiError> {
+    let Some((_, rest)) = data.split_once('%') else {
+        return Ok(data.to_owned());
+    };
+    let escape: String = rest.chars().take(2).collect();
+    if escape.chars().count() < 2 {
+        return Err(ApiError::parameter(
+            "URLDecoder: Incomplete trailing escape (%) pattern",
+        ));
+    }
+    if u8::from_str_radix(&escape, 16).is_err() {
+        return Err(ApiError::parameter(format!(
+            "URLDecoder: Illegal hex characters in escape (%) pattern - Error at index 0 in: \"{escape}\""
+        )));
+    }
+    let pair = format!("d={data}");
+    let decoded = url::form_urlencoded::parse(pair.as_bytes()).next();
+    Ok(decoded
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default())
+}

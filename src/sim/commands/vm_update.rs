@@ -1,0 +1,139 @@
+//! The synchronous changes of machines.
+
+use serde_json::json;
+
+use super::Answer;
+use super::call::{Answered, Call};
+use super::vm_deploy::{check_name, refuse_taken_name, user_data};
+use crate::sim::events::Subject;
+use crate::sim::reply::ApiError;
+use crate::sim::view::vm::{Shape, row};
+use crate::sim::world::catalogue::Catalogue;
+use crate::sim::world::{Kind, Uuid, Vm, VmState};
+
+fn shown(call: &Call<'_>, id: &Uuid, shape: &Shape) -> Answered {
+    let vm = call
+        .world
+        .vms
+        .get(id)
+        .map(|vm| row(call.world, &call.viewer(), vm, shape));
+    Ok(Answer::Object(json!({"virtualmachine": vm})))
+}
+
+fn living(call: &Call<'_>, id: &Uuid) -> Result<Vm, ApiError> {
+    let vm = call.world.vms.get(id).cloned();
+    vm.ok_or_else(|| ApiError::value(format!("Unable to find virtual machine with id {id}")))
+}
+
+/// `updateVirtualMachine`: names, details and user data, on a running machine too.
+pub(crate) fn update(call: &mut Call<'_>) -> Answered {
+    let id = call.own_vm("id")?;
+    if let Some(name) = call.text("name") {
+        check_name(call, name)?;
+    }
+    let vm = living(call, &id)?;
+    let subject = Subject::vm(call.world, &id);
+    if matches!(vm.state, VmState::Error | VmState::Expunging) {
+        let text = format!("Error while updating Vm. Vm Id: {id}");
+        call.report("VM.UPDATE", "Completed", true, text, subject);
+        let text = format!("Unable to update {} in its state", call.world.quoted(&vm));
+        return Err(ApiError::internal(4250, text));
+    }
+    let name = new_name(call, &vm)?;
+    let data = user_data(call)?;
+    let details = new_details(call);
+    let display_name = call.owned_text("displayname");
+    let protection = call.flag("deleteprotection");
+    if let Some(vm) = call.world.vms.get_mut(&id) {
+        vm.name = name.unwrap_or_else(|| vm.name.clone());
+        vm.display_name = display_name.or_else(|| vm.display_name.clone());
+        vm.user_data = data.or_else(|| vm.user_data.clone());
+        vm.details = details.unwrap_or_else(|| vm.details.clone());
+        vm.delete_protection = protection.unwrap_or(vm.delete_protection);
+    }
+    let text = format!("Successfully completed updating Vm. Vm Id: {id}");
+    let subject = Subject::vm(call.world, &id);
+    call.report("VM.UPDATE", "Completed", false, text, subject);
+    shown(call, &id, &Shape::all())
+}
+
+fn new_name(call: &Call<'_>, vm: &Vm) -> Result<Option<String>, ApiError> {
+    let Some(name) = call.owned_text("name").filter(|name| *name != vm.name) else {
+        return Ok(None);
+    };
+    let networks = vm
+        .nics
+        .iter()
+        .filter_map(|nic| call.world.networks.get(&nic.network));
+    let networks: Vec<_> = networks.collect();
+    refuse_taken_name(call, &name, &networks, &vm.id)?;
+    Ok(Some(name))
+}
+
+/// New details replace all the old ones; `cleanupdetails` leaves none.
+fn new_details(call: &Call<'_>) -> Option<std::collections::BTreeMap<String, String>> {
+    if call.flag("cleanupdetails") == Some(true) {
+        return Some(std::collections::BTreeMap::new());
+    }
+    call.details("details")
+}
+
+/// `changeServiceForVirtualMachine`.
+pub(crate) fn change_service(call: &mut Call<'_>) -> Answered {
+    let id = call.own_vm("id")?;
+    let offering = call.required_id("serviceofferingid", Kind::ServiceOffering)?;
+    let vm = living(call, &id)?;
+    let quoted = call.world.quoted(&vm);
+    if vm.state != VmState::Stopped {
+        let text = format!(
+            "Unable to upgrade virtual machine {quoted} in state {}; make sure the virtual machine is stopped",
+            vm.state
+        );
+        return Err(ApiError::value(text));
+    }
+    if vm.offering == offering {
+        let row = Catalogue::find(&call.world.catalogue.service_offerings, &offering);
+        let name = row.map_or("", |row| Catalogue::text(row, "name"));
+        let text = format!(
+            "Not upgrading vm {quoted} since it already has the requested service offering ({name})"
+        );
+        return Err(ApiError::value(text));
+    }
+    if let Some(vm) = call.world.vms.get_mut(&id) {
+        vm.offering = offering;
+    }
+    let subject = Subject::vm(call.world, &id);
+    let text = format!("Successfully completed upgrading Vm. Vm Id: {id}");
+    call.report("VM.UPGRADE", "Completed", false, text, subject);
+    shown(call, &id, &Shape::all())
+}
+
+/// `resetUserDataForVirtualMachine`, which the role User lacks.
+pub(crate) fn reset_user_data(call: &mut Call<'_>) -> Answered {
+    let id = call.own_vm("id")?;
+    let vm = living(call, &id)?;
+    if vm.state != VmState::Stopped {
+        let text = format!(
+            "VM {} should be stopped to do UserData reset",
+            call.world.quoted(&vm)
+        );
+        return Err(ApiError::value(text));
+    }
+    let data = user_data(call)?;
+    if let Some(vm) = call.world.vms.get_mut(&id) {
+        vm.user_data = data;
+    }
+    let text = format!("VM userdata. Vm Id: {}", vm.number);
+    let subject = Subject::vm(call.world, &id);
+    let started = format!("Resetting {text}");
+    call.report(
+        "VM.RESETUSERDATA",
+        "Started",
+        false,
+        started,
+        subject.clone(),
+    );
+    let completed = format!("Successfully completed resetting {text}");
+    call.report("VM.RESETUSERDATA", "Completed", false, completed, subject);
+    shown(call, &id, &Shape::all().restricted())
+}

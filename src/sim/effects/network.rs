@@ -1,0 +1,218 @@
+//! What jobs do to VPCs, tiers and public addresses.
+
+use serde_json::json;
+
+use super::vm_power::viewer;
+use super::{Outcome, success};
+use crate::sim::jobs::{Job, JobFailure, Work};
+use crate::sim::view::net;
+use crate::sim::world::{AddressState, NetworkState, StaticNat, Uuid, World};
+
+/// Applies a job on a VPC, a network or an address.
+pub(crate) fn finish(world: &mut World, job: &Job) -> Outcome {
+    match &job.work {
+        Work::CreateVpc { vpc } => vpc_created(world, job, vpc),
+        Work::UpdateVpc {
+            vpc,
+            name,
+            display_text,
+        } => {
+            if let Some(vpc) = world.vpcs.get_mut(vpc) {
+                vpc.name = name.clone().unwrap_or_else(|| vpc.name.clone());
+                vpc.display_text = display_text
+                    .clone()
+                    .unwrap_or_else(|| vpc.display_text.clone());
+            }
+            vpc_shown(world, job, vpc)
+        }
+        Work::DeleteVpc { vpc, forced } => vpc_deleted(world, vpc, *forced),
+        Work::UpdateNetwork {
+            network,
+            name,
+            display_text,
+        } => {
+            if let Some(network) = world.networks.get_mut(network) {
+                network.name = name.clone().unwrap_or_else(|| network.name.clone());
+                network.display_text = display_text
+                    .clone()
+                    .unwrap_or_else(|| network.display_text.clone());
+            }
+            let row = world
+                .networks
+                .get(network)
+                .map(|row| net::network(world, &viewer(job), row));
+            Ok(json!({"network": row}))
+        }
+        Work::DeleteNetwork { network, forced } => network_deleted(world, network, *forced),
+        Work::Associate {
+            address,
+            vpc,
+            network,
+        } => associated(world, job, address, vpc.as_ref(), network.as_ref()),
+        Work::Disassociate { address } => disassociated(world, address),
+        Work::DisableNat { address } => nat_disabled(world, address),
+        _ => success(),
+    }
+}
+
+fn vpc_shown(world: &World, job: &Job, id: &Uuid) -> Outcome {
+    let row = world
+        .vpcs
+        .get(id)
+        .map(|vpc| net::vpc(world, &viewer(job), vpc));
+    Ok(json!({"vpc": row}))
+}
+
+/// A new VPC gets its router and with it an address that its traffic leaves by.
+fn vpc_created(world: &mut World, job: &Job, id: &Uuid) -> Outcome {
+    let Some(address) = world.free_address() else {
+        world.drop_vpc(id);
+        return Err(JobFailure::new(
+            533,
+            "Unable to find available public IP addresses",
+        ));
+    };
+    give(world, &address, &job.account);
+    if let Some(address) = world.addresses.get_mut(&address) {
+        address.state = AddressState::Allocated;
+        address.vpc = Some(id.clone());
+        address.source_nat = true;
+    }
+    vpc_shown(world, job, id)
+}
+
+/// Takes a VPC away. The tags go first, even if the rest then fails.
+fn vpc_deleted(world: &mut World, id: &Uuid, forced: bool) -> Outcome {
+    let tiers: Vec<Uuid> = world
+        .networks
+        .values()
+        .filter(|network| network.vpc.as_ref() == Some(id))
+        .map(|network| network.id.clone())
+        .collect();
+    let Some(vpc) = world.vpcs.get(id) else {
+        let number = world.gone.get(id).map_or(0, |gone| gone.number);
+        return Err(JobFailure::new(
+            431,
+            format!("unable to find VPC id={number}"),
+        ));
+    };
+    let quoted = crate::sim::world::quoted_vpc(vpc);
+    world.tags.retain(|tag| tag.resource != *id);
+    if !tiers.is_empty() && !forced {
+        let text = format!(
+            "Can't delete VPC {quoted} as its used by {} networks",
+            tiers.len()
+        );
+        return Err(JobFailure::new(431, text));
+    }
+    for tier in tiers {
+        network_deleted(world, &tier, true)?;
+    }
+    world.drop_vpc(id);
+    success()
+}
+
+fn network_deleted(world: &mut World, id: &Uuid, forced: bool) -> Outcome {
+    let guests: Vec<Uuid> = world
+        .vms
+        .values()
+        .filter(|vm| vm.nics.iter().any(|nic| nic.network == *id))
+        .map(|vm| vm.id.clone())
+        .collect();
+    if !guests.is_empty() && !forced {
+        return Err(JobFailure::new(530, "Failed to delete network"));
+    }
+    for guest in guests {
+        world.expunge(&guest);
+    }
+    world.drop_network(id);
+    success()
+}
+
+/// Puts an address into the hands of an account; the job that ends makes it usable.
+pub(crate) fn give(world: &mut World, address: &str, account: &str) {
+    let now = world.now();
+    world.totals.addresses += 1;
+    if let Some(address) = world.addresses.get_mut(address) {
+        address.state = AddressState::Allocating;
+        address.account = Some(account.to_owned());
+        address.allocated = Some(now);
+    }
+}
+
+/// Ends the acquisition of an address. The first one of a VPC or network that has no source-NAT
+/// address becomes that.
+fn associated(
+    world: &mut World,
+    job: &Job,
+    id: &Uuid,
+    vpc: Option<&Uuid>,
+    network: Option<&Uuid>,
+) -> Outcome {
+    let has_source_nat = world.addresses.values().any(|other| {
+        other.source_nat
+            && ((vpc.is_some() && other.vpc.as_ref() == vpc)
+                || (network.is_some() && other.network.as_ref() == network))
+    });
+    if let Some(address) = world.addresses.get_mut(id) {
+        address.state = AddressState::Allocated;
+        address.vpc = vpc.cloned();
+        address.network = if vpc.is_some() {
+            None
+        } else {
+            network.cloned()
+        };
+        address.source_nat = !has_source_nat;
+    }
+    let row = world
+        .addresses
+        .get(id)
+        .map(|address| net::address(world, &viewer(job), address));
+    Ok(json!({"ipaddress": row}))
+}
+
+fn disassociated(world: &mut World, id: &Uuid) -> Outcome {
+    if world
+        .addresses
+        .get(id)
+        .is_some_and(|address| address.system.is_some())
+    {
+        return Err(JobFailure::new(
+            431,
+            "Can't release system IP address with specified id",
+        ));
+    }
+    world.free(id, true);
+    success()
+}
+
+fn nat_disabled(world: &mut World, id: &Uuid) -> Outcome {
+    let Some(address) = world.addresses.get_mut(id) else {
+        return success();
+    };
+    if address.static_nat.take().is_none() {
+        let text = "Specified IP address id is not associated with any vm Id";
+        return Err(JobFailure::new(431, text));
+    }
+    if address.vpc.is_some() {
+        address.network = None;
+    }
+    success()
+}
+
+/// Points a public address at a machine.
+pub(crate) fn enable_nat(world: &mut World, address: &str, network: &str, nat: StaticNat) {
+    if let Some(address) = world.addresses.get_mut(address) {
+        address.network = Some(network.to_owned());
+        address.static_nat = Some(nat);
+    }
+}
+
+/// Stops the router of a network that nobody has used for a while.
+pub(crate) fn shut_down(world: &mut World, id: &str) {
+    if let Some(network) = world.networks.get_mut(id) {
+        network.state = NetworkState::Allocated;
+        network.vlan = None;
+        network.idle_since = None;
+    }
+}

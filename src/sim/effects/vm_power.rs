@@ -1,0 +1,389 @@
+//! Starting, stopping, restarting and destroying machines.
+//!
+//! The rules of starts are those of `cloudstack-observed.md`, 1.2 and 1.16: a machine that was
+//! deployed stopped falls back to `Stopped` when its start fails, one whose deploy starts it ends
+//! in `Error`, and the first start of a tier holds a lock that others wait for in long steps.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Outcome, success};
+use crate::sim::jobs::{Job, JobFailure, Twist, Work, signed};
+use crate::sim::profile::Cost;
+use crate::sim::view::{Viewer, vm as view};
+use crate::sim::world::catalogue::Catalogue;
+use crate::sim::world::{Disk, Network, NetworkState, Uuid, Vm, VmState, World};
+
+/// Marks a machine as being on its way, and says how long the way is.
+pub(crate) fn begin(world: &mut World, job: &mut Job) -> Duration {
+    let Some(vm) = job.work.locks().and_then(|id| world.vms.get(id)).cloned() else {
+        return Duration::ZERO;
+    };
+    let profile = world.profile;
+    let running = vm.state == VmState::Running;
+    match &job.work {
+        Work::Deploy { start: false, .. } => profile.job(Cost::Deploy),
+        work if work.boots() => begin_start(world, &vm, job.twist.as_ref()),
+        Work::Stop { .. } if running => mark(world, &vm, VmState::Stopping, Cost::Stop),
+        Work::Reboot { forced, .. } if running => profile.job(if *forced {
+            Cost::ForcedReboot
+        } else {
+            Cost::Reboot
+        }),
+        Work::Destroy { expunge, .. } => {
+            let cost = if *expunge {
+                Cost::Expunge
+            } else {
+                Cost::Destroy
+            };
+            match (
+                *expunge && !may_expunge(world, job),
+                running && !vm.delete_protection,
+            ) {
+                (true, _) => profile.job(Cost::Quick),
+                (false, true) => mark(world, &vm, VmState::Stopping, cost),
+                (false, false) => profile.job(cost),
+            }
+        }
+        Work::Restore { .. } if running => mark(world, &vm, VmState::Stopping, Cost::Restore),
+        Work::Restore { .. } => profile.job(Cost::Move),
+        _ => Duration::ZERO,
+    }
+}
+
+fn mark(world: &mut World, vm: &Vm, state: VmState, cost: Cost) -> Duration {
+    if let Some(vm) = world.vms.get_mut(&vm.id) {
+        vm.state = state;
+    }
+    world.profile.job(cost)
+}
+
+fn begin_start(world: &mut World, vm: &Vm, twist: Option<&Twist>) -> Duration {
+    if vm.state != VmState::Stopped {
+        return Duration::ZERO;
+    }
+    let host = place(world, vm);
+    let fails = matches!(twist, Some(Twist::StartFails | Twist::NoCapacity)) || host.is_none();
+    if let Some(vm) = world.vms.get_mut(&vm.id) {
+        vm.state = VmState::Starting;
+        vm.host = if fails { None } else { host };
+    }
+    if fails {
+        return world.profile.job(Cost::FailedStart);
+    }
+    let tiers = vm
+        .nics
+        .iter()
+        .map(|nic| bring_up(world, &nic.network))
+        .sum::<Duration>();
+    world.profile.job(Cost::Boot) + tiers
+}
+
+/// How long a start has to wait for its network: nothing if it is up, the time to bring it up for
+/// the first, one or two steps of five seconds for those that find the lock taken.
+fn bring_up(world: &mut World, network: &Uuid) -> Duration {
+    let now = world.now();
+    let takes = world.profile.job(Cost::BringUp);
+    let step = world.profile.lock_step();
+    let twice = world.chance.happens(0.5);
+    let Some(network) = world.networks.get_mut(network) else {
+        return Duration::ZERO;
+    };
+    network.idle_since = None;
+    match (
+        network.state,
+        network.busy_until.filter(|until| *until > now),
+    ) {
+        (NetworkState::Implemented, None) => Duration::ZERO,
+        (_, Some(_)) if twice => step * 2,
+        (_, Some(_)) => step,
+        (NetworkState::Allocated, None) => {
+            network.busy_until = Some(now + signed(takes));
+            takes
+        }
+    }
+}
+
+/// Picks a host: enough memory, the affinity groups obeyed, then the emptiest.
+fn place(world: &World, vm: &Vm) -> Option<Uuid> {
+    let offering = Catalogue::find(&world.catalogue.service_offerings, &vm.offering);
+    let wanted = offering.map_or(0, |offering| Catalogue::number(offering, "memory"));
+    let hosts = world
+        .catalogue
+        .hosts
+        .iter()
+        .map(|host| Catalogue::text(host, "id"));
+    hosts
+        .filter(|host| memory_used(world, host) + wanted <= world.settings.host_memory_mib)
+        .filter_map(|host| Some((reluctance(world, vm, host)?, guests(world, host), host)))
+        .min()
+        .map(|(_, _, host)| host.to_owned())
+}
+
+fn guests(world: &World, host: &str) -> usize {
+    world
+        .vms
+        .values()
+        .filter(|vm| vm.host.as_deref() == Some(host))
+        .count()
+}
+
+fn memory_used(world: &World, host: &str) -> i64 {
+    let here = world
+        .vms
+        .values()
+        .filter(|vm| vm.host.as_deref() == Some(host));
+    here.filter_map(|vm| Catalogue::find(&world.catalogue.service_offerings, &vm.offering))
+        .map(|offering| Catalogue::number(offering, "memory"))
+        .sum()
+}
+
+/// How little the affinity groups like this host; none if a strict one forbids it.
+fn reluctance(world: &World, vm: &Vm, host: &str) -> Option<u32> {
+    let mut reluctance = 0;
+    for group in vm
+        .affinity_groups
+        .iter()
+        .filter_map(|id| world.affinity_groups.get(id))
+    {
+        let members = || {
+            let others = world
+                .vms
+                .values()
+                .filter(|other| other.id != vm.id && other.host.is_some());
+            others.filter(|other| other.affinity_groups.contains(&group.id))
+        };
+        let here = members().any(|other| other.host.as_deref() == Some(host));
+        let elsewhere = members().any(|other| other.host.as_deref() != Some(host));
+        match group.kind.as_str() {
+            "host anti-affinity" if here => return None,
+            "host affinity" if elsewhere && !here => return None,
+            "non-strict host anti-affinity" if here => reluctance += 1,
+            "non-strict host affinity" if elsewhere && !here => reluctance += 1,
+            _ => {}
+        }
+    }
+    Some(reluctance)
+}
+
+/// Ends a start, or the deploy of a machine that is to run at once.
+pub(crate) fn started(world: &mut World, job: &Job, id: &Uuid, deploy: bool) -> Outcome {
+    let vm = world
+        .vms
+        .get(id)
+        .cloned()
+        .ok_or_else(|| JobFailure::new(530, "Vm is gone"))?;
+    match vm.state {
+        VmState::Starting if vm.host.is_some() => {}
+        VmState::Starting => return Err(fail_start(world, job, &vm, deploy)),
+        VmState::Running => return Ok(view::result(world, job, id)),
+        VmState::Error => {
+            let text = "Unable to create deployment, no usable volumes found for the VM: ";
+            return Err(JobFailure::new(530, format!("{text}{id}")));
+        }
+        VmState::Stopped | VmState::Stopping | VmState::Destroyed | VmState::Expunging => {
+            let text = format!("Cannot start {} in {} state", world.quoted(&vm), vm.state);
+            return Err(JobFailure::new(530, text));
+        }
+    }
+    implement(world, &vm);
+    run(world, id);
+    Ok(view::result(world, job, id))
+}
+
+fn fail_start(world: &mut World, job: &Job, vm: &Vm, deploy: bool) -> JobFailure {
+    let quoted = world.quoted_as(vm, "Starting");
+    let now = world.now();
+    if let Some(vm) = world.vms.get_mut(&vm.id) {
+        vm.state = if deploy {
+            VmState::Error
+        } else {
+            VmState::Stopped
+        };
+        vm.disk = Disk::Ready;
+        vm.capacity_freed = true;
+        vm.updated = Some(now);
+        vm.nics.iter_mut().for_each(|nic| nic.vlan = None);
+    }
+    if job.twist == Some(Twist::StartFails) {
+        let id = &vm.id;
+        let cause = format!("Unable to create a deployment for {quoted}");
+        return JobFailure::new(
+            530,
+            format!("Unable to start a VM [{id}] due to [{cause}]."),
+        );
+    }
+    let hint = if vm.affinity_groups.is_empty() {
+        ""
+    } else {
+        ", Please check the affinity groups provided, there may not be sufficient capacity to follow them"
+    };
+    JobFailure::new(
+        533,
+        format!("No destination found for a deployment for {quoted}{hint}"),
+    )
+}
+
+/// Brings up the networks of a machine that has just started.
+fn implement(world: &mut World, vm: &Vm) {
+    for nic in &vm.nics {
+        let vlan = u16::try_from(100 + world.chance.below(900)).unwrap_or(100);
+        let Some(network) = world.networks.get_mut(&nic.network) else {
+            continue;
+        };
+        let Network {
+            state,
+            vlan: current,
+            ..
+        } = network;
+        if *state == NetworkState::Allocated {
+            *state = NetworkState::Implemented;
+            *current = Some(vlan);
+        }
+        network.busy_until = None;
+        network.idle_since = None;
+    }
+}
+
+fn run(world: &mut World, id: &Uuid) {
+    let now = world.now();
+    let vlans: Vec<(Uuid, Option<u16>)> = world
+        .networks
+        .values()
+        .map(|network| (network.id.clone(), network.vlan))
+        .collect();
+    let Some(vm) = world.vms.get_mut(id) else {
+        return;
+    };
+    vm.state = VmState::Running;
+    vm.disk = Disk::Ready;
+    vm.details.remove("deployvm");
+    vm.updated = Some(now);
+    vm.running_since = Some(now);
+    for nic in &mut vm.nics {
+        nic.vlan = vlans
+            .iter()
+            .find(|(id, _)| *id == nic.network)
+            .and_then(|(_, vlan)| *vlan);
+    }
+}
+
+/// Turns a machine off in the records: no host, no VLAN on its cards.
+pub(crate) fn turn_off(world: &mut World, id: &str, state: VmState) {
+    let now = world.now();
+    let Some(vm) = world.vms.get_mut(id) else {
+        return;
+    };
+    if matches!(
+        vm.state,
+        VmState::Running | VmState::Stopping | VmState::Starting
+    ) {
+        vm.capacity_freed = true;
+        for nic in &mut vm.nics {
+            nic.vlan = None;
+        }
+    }
+    vm.state = state;
+    vm.host = None;
+    vm.updated = Some(now);
+    vm.running_since = None;
+    let networks: Vec<Uuid> = vm.nics.iter().map(|nic| nic.network.clone()).collect();
+    for network in networks {
+        world.note_idleness(&network);
+    }
+}
+
+/// Ends a stop.
+pub(crate) fn stopped(world: &mut World, job: &Job, id: &Uuid) -> Outcome {
+    let state = world.vms.get(id).map(|vm| vm.state);
+    if state == Some(VmState::Stopping) {
+        refuse_stop(world, job, id)?;
+        turn_off(world, id, VmState::Stopped);
+    }
+    Ok(view::result(world, job, id))
+}
+
+/// Fails if the hypervisor was told not to stop machines.
+fn refuse_stop(world: &mut World, job: &Job, id: &Uuid) -> Result<(), JobFailure> {
+    if job.twist != Some(Twist::StopFails) {
+        return Ok(());
+    }
+    if let Some(vm) = world.vms.get_mut(id) {
+        vm.state = VmState::Running;
+    }
+    let quoted = world
+        .vms
+        .get(id)
+        .map(|vm| world.quoted(vm))
+        .unwrap_or_default();
+    Err(JobFailure::new(530, format!("Unable to stop {quoted}")))
+}
+
+/// Ends a reboot.
+pub(crate) fn rebooted(world: &mut World, job: &Job, id: &Uuid) -> Outcome {
+    let Some(vm) = world.vms.get(id) else {
+        return success();
+    };
+    if vm.state != VmState::Running {
+        let text = format!(
+            "The VM {id} ({}) is not running, unable to reboot it",
+            vm.name
+        );
+        return Err(JobFailure::new(431, text));
+    }
+    Ok(view::result(world, job, id))
+}
+
+/// Whether the submitter of a job may purge machines.
+pub(crate) fn may_expunge(world: &World, job: &Job) -> bool {
+    job.admin || world.settings.allow_user_expunge_recover_vm
+}
+
+/// Ends a destroy, with or without the purge.
+pub(crate) fn destroyed(world: &mut World, job: &Job, id: &Uuid, expunge: bool) -> Outcome {
+    if expunge && !may_expunge(world, job) {
+        return Err(JobFailure::new(
+            530,
+            "Account does not have permission for expunging.",
+        ));
+    }
+    let Some(vm) = world.vms.get(id) else {
+        return success();
+    };
+    if vm.delete_protection {
+        let name = &vm.name;
+        let text = "has delete protection enabled and cannot be deleted.";
+        return Err(JobFailure::new(
+            431,
+            format!("Instance [id = {id}, name = {name}] {text}"),
+        ));
+    }
+    match vm.state {
+        VmState::Stopping | VmState::Running => {
+            refuse_stop(world, job, id)?;
+            destroy(world, id, VmState::Destroyed);
+        }
+        VmState::Stopped | VmState::Starting => destroy(world, id, VmState::Destroyed),
+        VmState::Error => destroy(world, id, VmState::Expunging),
+        VmState::Destroyed | VmState::Expunging => {}
+    }
+    if expunge {
+        world.expunge(id);
+        return Ok(json!({"virtualmachine": view::empty()}));
+    }
+    Ok(view::result(world, job, id))
+}
+
+fn destroy(world: &mut World, id: &Uuid, state: VmState) {
+    turn_off(world, id, state);
+    world.totals.destroyed += 1;
+}
+
+/// What a viewer of a job's result may see.
+pub(crate) fn viewer(job: &Job) -> Viewer {
+    Viewer {
+        admin: job.admin,
+        account: job.account.clone(),
+    }
+}

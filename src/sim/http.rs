@@ -1,0 +1,228 @@
+//! The HTTP server: `/client/api` as CloudStack serves it, and `/sim/…` for those who break it.
+//!
+//! Statuses have the recorded reason phrases, non-standard ones included. A fault that loses the
+//! connection is a connection that ends without an answer.
+
+use axum::body::{Body, to_bytes};
+use hyper::body::Incoming as HyperBody;
+use hyper::ext::ReasonPhrase;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method as HttpMethod, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::commands::{self, Method};
+use super::protocol::Params;
+use super::reply::{ApiError, Reply, reason};
+use super::{Incoming, Sim, overview};
+
+/// What a request body may be: Jetty's limit for forms in the recorded server.
+const BODY_MAX: usize = 1_048_576;
+
+/// A connection that is to end without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is lost on purpose")]
+struct Lost;
+
+pub(super) async fn serve(
+    sim: Sim,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let admin = listener.local_addr()?.ip().is_loopback();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                connections.spawn(converse(sim.clone(), stream, admin));
+            }
+            // The peer is gone before it was accepted, or file handles ran out: the next one
+            // may do better.
+            Err(error) => tracing::debug!(%error, "a connection could not be accepted"),
+        }
+    }
+    connections.shutdown().await;
+    Ok(())
+}
+
+async fn converse(sim: Sim, stream: TcpStream, admin: bool) {
+    // Small answers must not wait for each other.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    }
+    let service = service_fn(move |request| answer(sim.clone(), request, admin));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+async fn answer(
+    sim: Sim,
+    request: Request<HyperBody>,
+    admin: bool,
+) -> Result<Response<Body>, Lost> {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path().to_owned();
+    let query = head.uri.query().unwrap_or_default().to_owned();
+    let Ok(body) = to_bytes(Body::new(body), BODY_MAX).await else {
+        return Ok(plain(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the form is too large",
+        ));
+    };
+    let body = String::from_utf8_lossy(&body).into_owned();
+    match (path.as_str(), &head.method) {
+        ("/client/api" | "/client/api/", &HttpMethod::GET | &HttpMethod::POST) => {
+            let post = head.method == HttpMethod::POST;
+            let method = if post { Method::Post } else { Method::Get };
+            let form = if post { body.as_str() } else { "" };
+            let reply = sim.receive(Params::parse(&query, form), method).await;
+            if reply.is_lost() {
+                Err(Lost)
+            } else {
+                Ok(response(reply))
+            }
+        }
+        ("/client/api" | "/client/api/", _) => {
+            Ok(plain(StatusCode::METHOD_NOT_ALLOWED, "GET or POST"))
+        }
+        (path, method) if admin && path.starts_with("/sim/") => {
+            Ok(administer(&sim, path, method, &body))
+        }
+        _ => Ok(plain(StatusCode::NOT_FOUND, "nothing here")),
+    }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response
+}
+
+fn response(reply: Reply) -> Response<Body> {
+    let mut response = Response::new(Body::from(reply.body));
+    *response.status_mut() =
+        StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if let Some(phrase) = reason(reply.status) {
+        response
+            .extensions_mut()
+            .insert(ReasonPhrase::from_static(phrase.as_bytes()));
+    }
+    let headers = response.headers_mut();
+    let content_type = reply.content_type;
+    for (name, value) in reply
+        .headers
+        .into_iter()
+        .chain([(CONTENT_TYPE.to_string(), content_type)])
+    {
+        // A text that no header can carry is left out of it; the body has it.
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::try_from(name),
+            HeaderValue::from_bytes(value.as_bytes()),
+        ) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+/// The unsigned endpoints of a simulator on the loopback address.
+fn administer(sim: &Sim, path: &str, method: &HttpMethod, body: &str) -> Response<Body> {
+    let done = |text: Result<String, String>| match text {
+        Ok(text) => (StatusCode::OK, json!({"done": text})),
+        Err(text) => (StatusCode::CONFLICT, json!({"refused": text})),
+    };
+    let unreadable = |error: serde_json::Error| {
+        (
+            StatusCode::BAD_REQUEST,
+            json!({"unreadable": error.to_string()}),
+        )
+    };
+    let (status, value): (StatusCode, Value) = match (path, method) {
+        ("/sim/state", &HttpMethod::GET) => {
+            (StatusCode::OK, sim.world(|world| overview::overview(world)))
+        }
+        ("/sim/requests", &HttpMethod::GET) => (StatusCode::OK, json!(sim.requests())),
+        ("/sim/break", &HttpMethod::POST) => match serde_json::from_str(body) {
+            Ok(what) => done(sim.break_it(what)),
+            Err(error) => unreadable(error),
+        },
+        ("/sim/faults", &HttpMethod::GET) => (StatusCode::OK, json!(sim.faults())),
+        ("/sim/faults", &HttpMethod::POST) => match serde_json::from_str(body) {
+            Ok(fault) => {
+                sim.add_fault(fault);
+                done(Ok("the fault is waiting".to_owned()))
+            }
+            Err(error) => unreadable(error),
+        },
+        ("/sim/faults", &HttpMethod::DELETE) => {
+            sim.clear_faults();
+            done(Ok("no fault is waiting".to_owned()))
+        }
+        _ => (StatusCode::NOT_FOUND, json!({"refused": "nothing here"})),
+    };
+    let mut response = Response::new(Body::from(format!("{value:#}\n")));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+impl Sim {
+    /// Takes a request from the network: who signed it, and whether that still counts.
+    async fn receive(&self, params: Params, method: Method) -> Reply {
+        match self.signer(&params) {
+            Some(user) => {
+                self.handle(Incoming {
+                    user,
+                    params,
+                    method,
+                })
+                .await
+            }
+            None => refuse(&params),
+        }
+    }
+
+    fn signer(&self, params: &Params) -> Option<String> {
+        let key = params.get("apikey")?;
+        let now = self.shared.clock.now();
+        let state = self.lock();
+        let user = state
+            .world
+            .users
+            .values()
+            .find(|user| user.api_key == key)?;
+        let signed = params.is_signed_with(&user.secret_key) && params.is_fresh(now);
+        signed.then(|| user.name.clone())
+    }
+}
+
+fn refuse(params: &Params) -> Reply {
+    let xml = !params
+        .exact("response")
+        .is_some_and(|form| form.eq_ignore_ascii_case("json"));
+    let envelope = match params.exact("command") {
+        Some(name) if commands::find(name).is_some() => commands::envelope(name),
+        Some(_) => "errorresponse".to_owned(),
+        None if params.is_empty() => "errorresponse".to_owned(),
+        None => "null".to_owned(),
+    };
+    Reply::error(&envelope, &ApiError::unauthorized(), xml)
+}

@@ -1,0 +1,410 @@
+//! The operations that several commands share: drawing ids, counting, finding free addresses,
+//! and taking a resource out of the world with everything that hangs on it.
+
+use std::net::Ipv4Addr;
+
+use serde_json::Value;
+
+use super::{
+    AclItem, Address, AddressState, AffinityGroup, Gone, Kind, Network, NetworkState, Uuid, Vm,
+    VmState, Vpc, World,
+};
+
+/// An IPv4 range with a prefix length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Subnet {
+    first: u32,
+    prefix: u8,
+}
+
+impl Subnet {
+    /// Reads `10.0.0.0/16`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (address, prefix) = text.split_once('/')?;
+        let prefix: u8 = prefix.parse().ok().filter(|prefix| *prefix <= 32)?;
+        let address: Ipv4Addr = address.parse().ok()?;
+        Some(Self::around(address, prefix))
+    }
+
+    /// The range of this prefix length that holds `address`.
+    pub(crate) fn around(address: Ipv4Addr, prefix: u8) -> Self {
+        let mask = Self::mask_of(prefix);
+        Self {
+            first: u32::from(address) & mask,
+            prefix,
+        }
+    }
+
+    /// The prefix length of a netmask, if it is one.
+    pub(crate) fn prefix_of(netmask: Ipv4Addr) -> Option<u8> {
+        let bits = u32::from(netmask);
+        let prefix = u8::try_from(bits.leading_ones()).ok()?;
+        (Self::mask_of(prefix) == bits).then_some(prefix)
+    }
+
+    fn mask_of(prefix: u8) -> u32 {
+        if prefix == 0 {
+            0
+        } else {
+            u32::MAX << (32 - u32::from(prefix))
+        }
+    }
+
+    pub(crate) fn last(self) -> u32 {
+        self.first | !Self::mask_of(self.prefix)
+    }
+
+    pub(crate) fn holds(self, other: Self) -> bool {
+        self.first <= other.first && other.last() <= self.last()
+    }
+
+    pub(crate) fn crosses(self, other: Self) -> bool {
+        self.first <= other.last() && other.first <= self.last()
+    }
+
+    /// Whether a machine could have this address: inside, and neither end of the range.
+    pub(crate) fn has_host(self, address: Ipv4Addr) -> bool {
+        let address = u32::from(address);
+        self.first < address && address < self.last()
+    }
+
+    /// Whether it lies within the private ranges of RFC 1918.
+    pub(crate) fn is_private(self) -> bool {
+        ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
+            .iter()
+            .filter_map(|range| Self::parse(range))
+            .any(|range| range.holds(self))
+    }
+
+    pub(crate) fn hosts(self) -> impl Iterator<Item = Ipv4Addr> {
+        (self.first.saturating_add(1)..self.last()).map(Ipv4Addr::from)
+    }
+}
+
+impl std::fmt::Display for Subnet {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}/{}", Ipv4Addr::from(self.first), self.prefix)
+    }
+}
+
+impl World {
+    /// A fresh UUID.
+    pub(crate) fn fresh_id(&mut self) -> Uuid {
+        self.chance.uuid()
+    }
+
+    /// The next database id of a kind.
+    pub(crate) fn next_number(&mut self, kind: Kind) -> u64 {
+        let serial = self.ids.serials.entry(kind).or_insert(0);
+        *serial += 1;
+        *serial
+    }
+
+    pub(crate) fn add_address(&mut self, ip: Ipv4Addr) -> Uuid {
+        let id = self.fresh_id();
+        let number = self.next_number(Kind::Address);
+        let address = Address {
+            id: id.clone(),
+            number,
+            ip,
+            state: AddressState::Free,
+            account: None,
+            vpc: None,
+            network: None,
+            source_nat: false,
+            static_nat: None,
+            allocated: None,
+            system: None,
+        };
+        self.addresses.insert(id.clone(), address);
+        id
+    }
+
+    /// Whether an id of this kind is or was in use.
+    pub(crate) fn knows(&self, kind: Kind, id: &str) -> bool {
+        let rows = |rows: &[super::catalogue::Row]| super::Catalogue::find(rows, id).is_some();
+        let lives = match kind {
+            Kind::Zone => id == self.catalogue.zone_id(),
+            Kind::Template => {
+                rows(&self.catalogue.templates) || rows(&self.catalogue.system_templates)
+            }
+            Kind::ServiceOffering => rows(&self.catalogue.service_offerings),
+            Kind::VpcOffering => rows(&self.catalogue.vpc_offerings),
+            Kind::NetworkOffering => rows(&self.catalogue.network_offerings),
+            Kind::Account => self.accounts.contains_key(id),
+            Kind::Vpc => self.vpcs.contains_key(id),
+            Kind::Network => self.networks.contains_key(id),
+            Kind::AclList => self.acl_lists.contains_key(id),
+            Kind::AclItem => self.acl_items.contains_key(id),
+            Kind::Address => self.addresses.contains_key(id),
+            Kind::Vm => self.vms.contains_key(id),
+            Kind::Nic => self
+                .vms
+                .values()
+                .any(|vm| vm.nics.iter().any(|nic| nic.id == id)),
+            Kind::AffinityGroup => self.affinity_groups.contains_key(id),
+            Kind::KeyPair => self.key_pairs.contains_key(id),
+            Kind::Job => self.jobs.contains_key(id),
+        };
+        lives || self.gone.get(id).is_some_and(|gone| gone.kind == kind)
+    }
+
+    /// The account that owns a resource; none if it is nobody's or does not exist.
+    pub(crate) fn owner(&self, kind: Kind, id: &str) -> Option<&str> {
+        let list_owner = |list: &str| {
+            let vpc = self.acl_lists.get(list)?.vpc.as_ref()?;
+            self.vpcs.get(vpc).map(|vpc| vpc.account.as_str())
+        };
+        match kind {
+            Kind::Vpc => self.vpcs.get(id).map(|vpc| vpc.account.as_str()),
+            Kind::Network => self
+                .networks
+                .get(id)
+                .map(|network| network.account.as_str()),
+            Kind::AclList => list_owner(id),
+            Kind::AclItem => self
+                .acl_items
+                .get(id)
+                .and_then(|item| list_owner(&item.list)),
+            Kind::Address => self.addresses.get(id).and_then(|ip| ip.account.as_deref()),
+            Kind::Vm => self.vms.get(id).map(|vm| vm.account.as_str()),
+            Kind::Nic => self.vm_of_nic(id).map(|vm| vm.account.as_str()),
+            Kind::AffinityGroup => self
+                .affinity_groups
+                .get(id)
+                .map(|group| group.account.as_str()),
+            Kind::KeyPair => self.key_pairs.get(id).map(|pair| pair.account.as_str()),
+            Kind::Job => self.jobs.get(id).map(|job| job.account.as_str()),
+            Kind::Zone
+            | Kind::Template
+            | Kind::ServiceOffering
+            | Kind::VpcOffering
+            | Kind::NetworkOffering
+            | Kind::Account => None,
+        }
+    }
+
+    pub(crate) fn vm_of_nic(&self, nic: &str) -> Option<&Vm> {
+        self.vms
+            .values()
+            .find(|vm| vm.nics.iter().any(|card| card.id == nic))
+    }
+
+    /// Whether a guest address of a network is held, by whatever is left of a machine.
+    pub(crate) fn guest_ip_taken(&self, network: &Network, ip: Ipv4Addr) -> bool {
+        ip == network.gateway
+            || self
+                .vms
+                .values()
+                .flat_map(|vm| &vm.nics)
+                .any(|nic| nic.network == network.id && nic.ip == ip)
+    }
+
+    /// A free guest address, drawn at random as CloudStack does.
+    pub(crate) fn free_guest_ip(&mut self, network: &Network) -> Option<Ipv4Addr> {
+        let subnet = Subnet::parse(&network.cidr)?;
+        let free: Vec<_> = subnet
+            .hosts()
+            .take(65_536)
+            .filter(|ip| !self.guest_ip_taken(network, *ip))
+            .collect();
+        let place = self.chance.below(free.len());
+        free.get(place).copied()
+    }
+
+    /// The free public address with the lowest number.
+    pub(crate) fn free_address(&self) -> Option<Uuid> {
+        self.addresses
+            .values()
+            .filter(|address| address.state == AddressState::Free)
+            .min_by_key(|address| address.ip)
+            .map(|address| address.id.clone())
+    }
+
+    /// Gives a public address back; its tags go or stay as told.
+    pub(crate) fn free(&mut self, address: &str, with_tags: bool) {
+        if let Some(address) = self.addresses.get_mut(address) {
+            address.state = AddressState::Free;
+            address.account = None;
+            address.vpc = None;
+            address.network = None;
+            address.source_nat = false;
+            address.static_nat = None;
+            address.allocated = None;
+        }
+        if with_tags {
+            self.tags.retain(|tag| tag.resource != address);
+        }
+    }
+
+    pub(crate) fn bury(&mut self, kind: Kind, id: &str, number: u64) {
+        self.tags.retain(|tag| tag.resource != id);
+        self.details.retain(|detail| detail.resource != id);
+        self.gone.insert(id.to_owned(), Gone { kind, number });
+    }
+
+    /// Takes a machine out for good: card, static NAT and tags go with it.
+    pub(crate) fn expunge(&mut self, id: &str) {
+        let Some(vm) = self.vms.remove(id) else {
+            return;
+        };
+        for address in self.addresses.values_mut() {
+            if address.static_nat.as_ref().is_some_and(|nat| nat.vm == id) {
+                address.static_nat = None;
+                address.network = None;
+            }
+        }
+        self.totals.expunged += 1;
+        self.bury(Kind::Vm, id, vm.number);
+    }
+
+    /// Takes a network out; its addresses stay with a VPC, and are freed without one.
+    pub(crate) fn drop_network(&mut self, id: &str) {
+        let Some(network) = self.networks.remove(id) else {
+            return;
+        };
+        let bound: Vec<Uuid> = self
+            .addresses
+            .values()
+            .filter(|address| address.network.as_deref() == Some(id))
+            .map(|address| address.id.clone())
+            .collect();
+        for address in bound {
+            match self.addresses.get_mut(&address) {
+                Some(address) if address.vpc.is_some() => {
+                    address.network = None;
+                    address.static_nat = None;
+                }
+                Some(_) => self.free(&address, true),
+                None => {}
+            }
+        }
+        self.bury(Kind::Network, id, network.number);
+    }
+
+    /// Takes an ACL list out with its rules.
+    pub(crate) fn drop_acl_list(&mut self, id: &str) {
+        self.acl_items.retain(|_, item| item.list != id);
+        if let Some(list) = self.acl_lists.remove(id) {
+            self.bury(Kind::AclList, id, list.number);
+        }
+    }
+
+    /// Takes a VPC out. Its addresses are freed *with their tags still on them*: the next owner
+    /// inherits those (`cloudstack-observed.md`, section 2).
+    pub(crate) fn drop_vpc(&mut self, id: &str) {
+        let Some(vpc) = self.vpcs.remove(id) else {
+            return;
+        };
+        let held: Vec<Uuid> = self
+            .addresses
+            .values()
+            .filter(|address| address.vpc.as_deref() == Some(id))
+            .map(|address| address.id.clone())
+            .collect();
+        for address in held {
+            self.free(&address, false);
+        }
+        let lists: Vec<Uuid> = self
+            .acl_lists
+            .values()
+            .filter(|list| list.vpc.as_deref() == Some(id))
+            .map(|list| list.id.clone())
+            .collect();
+        for list in lists {
+            self.drop_acl_list(&list);
+        }
+        self.bury(Kind::Vpc, id, vpc.number);
+    }
+
+    /// Notes when a network was left by its last running machine, or is used again.
+    pub(crate) fn note_idleness(&mut self, network: &str) {
+        let busy = self.vms.values().any(|vm| {
+            matches!(
+                vm.state,
+                VmState::Running | VmState::Starting | VmState::Stopping
+            ) && vm.nics.iter().any(|nic| nic.network == network)
+        });
+        let now = self.now();
+        if let Some(network) = self.networks.get_mut(network) {
+            let idle = !busy && network.state == NetworkState::Implemented;
+            network.idle_since = idle.then(|| network.idle_since.unwrap_or(now));
+        }
+    }
+}
+
+/// The small JSON records that error texts quote.
+pub(crate) fn quoted_vm(vm: &Vm, account: u64, state: &str) -> String {
+    let Vm { number, id, .. } = vm;
+    format!(
+        "VM instance {{\"id\":{number},\"instanceName\":\"i-{account}-{number}-VM\",\"state\":\"{state}\",\"type\":\"User\",\"uuid\":\"{id}\"}}"
+    )
+}
+
+/// A VPC as error texts quote it.
+pub(crate) fn quoted_vpc(vpc: &Vpc) -> String {
+    let name = Value::from(vpc.name.as_str());
+    format!(
+        "VPC {{\"id\":{},\"name\":{name},\"uuid\":\"{}\"}}",
+        vpc.number, vpc.id
+    )
+}
+
+/// A network as error texts quote it.
+pub(crate) fn quoted_network(network: &Network) -> String {
+    let name = Value::from(network.name.as_str());
+    format!(
+        "Network {{\"id\": {}, \"name\": {name}, \"uuid\": \"{}\", \"networkofferingid\": 13}}",
+        network.number, network.id
+    )
+}
+
+impl World {
+    /// A machine as error texts quote it.
+    pub(crate) fn quoted(&self, vm: &Vm) -> String {
+        self.quoted_as(vm, &vm.state.to_string())
+    }
+
+    /// A machine as error texts quote it, in a state that it had a moment ago.
+    pub(crate) fn quoted_as(&self, vm: &Vm, state: &str) -> String {
+        quoted_vm(
+            vm,
+            self.accounts
+                .get(&vm.account)
+                .map_or(0, |account| account.number),
+            state,
+        )
+    }
+
+    /// The affinity group of an account with this name.
+    pub(crate) fn group_named(&self, account: &str, name: &str) -> Option<&AffinityGroup> {
+        self.affinity_groups
+            .values()
+            .find(|group| group.account == account && group.name == name)
+    }
+
+    /// Whether another rule of the list has this number.
+    pub(crate) fn number_taken(&self, list: &str, number: u32, except: &str) -> bool {
+        let clash = |item: &AclItem| item.list == list && item.number == number;
+        self.acl_items
+            .values()
+            .any(|item| clash(item) && item.id != except)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subnets_hold_cross_and_print() {
+        let all = Subnet::parse("10.0.0.0/16").expect("a subnet");
+        let tier = Subnet::around(Ipv4Addr::new(10, 0, 3, 1), 24);
+        assert!(all.holds(tier) && !tier.holds(all) && tier.crosses(all));
+        assert_eq!(tier.to_string(), "10.0.3.0/24");
+        assert!(!tier.has_host(Ipv4Addr::new(10, 0, 3, 255)));
+        assert_eq!(Subnet::parse("10.0.0.0/99"), None);
+        assert_eq!(Subnet::prefix_of(Ipv4Addr::new(255, 255, 254, 0)), Some(23));
+        assert_eq!(Subnet::prefix_of(Ipv4Addr::new(255, 0, 254, 0)), None);
+    }
+}
