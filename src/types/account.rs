@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     duration::Duration,
     meta::{Condition, resource},
+    schema,
 };
 
 resource! {
@@ -113,7 +114,7 @@ pub struct CloudAccountStatus {
     pub rights: Option<Rights>,
     /// When the account was last seen whole.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<schema::Time>")]
     pub last_look: Option<Timestamp>,
     /// Virtual machines in the account, Weir's and others'.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{id::Uid, meta::resource};
+use super::{id::Uid, meta::resource, schema};
 
 /// A value that is never printed: no `Debug`, no `Display`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -71,11 +71,11 @@ resource! {
         count: i32,
         /// When it was first seen.
         #[serde(default)]
-        #[schemars(with = "Option<String>")]
+        #[schemars(with = "Option<schema::Time>")]
         first_timestamp: Option<Timestamp>,
         /// When it was last seen.
         #[serde(default)]
-        #[schemars(with = "Option<String>")]
+        #[schemars(with = "Option<schema::Time>")]
         last_timestamp: Option<Timestamp>,
         /// Who reports it.
         #[serde(default)]
@@ -141,11 +141,11 @@ pub struct LeaseSpec {
     pub lease_duration_seconds: Option<i32>,
     /// When the present holder took it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<schema::Time>")]
     pub acquire_time: Option<Timestamp>,
     /// When the present holder last renewed it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<schema::Time>")]
     pub renew_time: Option<Timestamp>,
     /// How often it changed hands.
     #[serde(skip_serializing_if = "Option::is_none")]

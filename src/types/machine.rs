@@ -13,6 +13,7 @@ use super::{
     ledger::Remediation,
     meta::{Condition, resource},
     role::Role,
+    schema,
 };
 
 resource! {
@@ -57,11 +58,9 @@ pub struct MachineStatus {
     pub host_name: Option<String>,
     /// Its address in the tier.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
     pub private_address: Option<Ipv4Addr>,
     /// Its public address.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
     pub public_address: Option<Ipv4Addr>,
     /// What was last done to heal it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,7 +70,7 @@ pub struct MachineStatus {
     pub next: Option<String>,
     /// Since when `phase` is what it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<schema::Time>")]
     pub since: Option<Timestamp>,
 }
 

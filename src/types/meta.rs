@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::id::Uid;
+use super::{id::Uid, schema};
 
 /// The API group of Weir's own kinds.
 pub const GROUP: &str = "weir.dev";
@@ -243,11 +243,11 @@ pub struct ObjectMeta {
     pub generation: Option<i64>,
     /// When the object was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<schema::Time>")]
     pub creation_timestamp: Option<Timestamp>,
     /// When its deletion was asked for; it goes once `finalizers` is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<schema::Time>")]
     pub deletion_timestamp: Option<Timestamp>,
     /// Seconds that were granted for a graceful deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -335,7 +335,7 @@ pub struct Condition {
     /// A sentence for people.
     pub message: String,
     /// When `status` last changed.
-    #[schemars(with = "String")]
+    #[schemars(with = "schema::Time")]
     pub last_transition_time: Timestamp,
     /// The generation of the spec that it speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -14,6 +14,7 @@ use super::{
     ledger::Ledger,
     meta::{Condition, resource},
     role::{Protocol, Role},
+    schema,
 };
 
 /// Annotation: until when Weir looks but does not act (RFC 3339).
@@ -100,11 +101,10 @@ pub struct NetworkSpec {
     /// The VPC: one that Weir makes, or one that exists. Default: made, with 10.0.0.0/16.
     pub vpc: VpcSpec,
     /// The tier's range, within the VPC's. Default 10.0.0.0/24.
-    #[schemars(with = "String")]
+    #[schemars(with = "schema::Cidr")]
     pub cidr: Ipv4Net,
     /// The tier's gateway. Default: the first address of `cidr`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
     pub gateway: Option<Ipv4Addr>,
     /// The network offering of the tier. Default
     /// `DefaultIsolatedNetworkOfferingForVpcNetworks`.
@@ -118,7 +118,7 @@ pub struct NetworkSpec {
     pub rules: Vec<RuleSpec>,
     /// Who may reach SSH on every machine through the tier's router. Default: nobody.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<schema::Cidr>")]
     pub management_cidrs: Vec<Ipv4Net>,
 }
 
@@ -161,7 +161,7 @@ pub enum VpcSpec {
     /// A VPC that Weir makes and owns.
     Owned {
         /// Its range.
-        #[schemars(with = "String")]
+        #[schemars(with = "schema::Cidr")]
         cidr: Ipv4Net,
         /// The VPC offering. Default `Default VPC offering`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -227,7 +227,7 @@ pub struct RuleSpec {
     pub end_port: Option<u16>,
     /// Whom it speaks of: sources of ingress, destinations of egress. Default 0.0.0.0/0.
     #[serde(default = "anywhere")]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<schema::Cidr>")]
     pub cidrs: Vec<Ipv4Net>,
     /// `Ingress` or `Egress`. Default `Ingress`.
     #[serde(default)]
@@ -353,7 +353,6 @@ pub struct Component {
     pub public_address: Option<bool>,
     /// Private addresses of the machines, by index. Default: Weir chooses, once.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<String>")]
     pub addresses: Vec<Ipv4Addr>,
     /// Whether machines of the role are kept on different hosts. Default: `Preferred` where
     /// there are several.
@@ -524,7 +523,22 @@ pub enum DriftPolicy {
     /// The same for every field.
     All(DriftMode),
     /// Field by field; the key `default` speaks of the fields that are not named.
-    ByField(BTreeMap<DriftField, DriftMode>),
+    ByField(#[schemars(schema_with = "by_field")] BTreeMap<DriftField, DriftMode>),
+}
+
+/// A mode for each field that can drift: properties, where a map's schema would take any key.
+fn by_field(generator: &mut SchemaGenerator) -> Schema {
+    let mode = generator.subschema_for::<DriftMode>();
+    let fields = generator.subschema_for::<DriftField>().to_value();
+    let fields = fields["oneOf"].as_array().into_iter().flatten();
+    let properties: serde_json::Map<_, _> = fields
+        .filter_map(|field| {
+            let mut mode = mode.clone();
+            mode.insert("description".to_owned(), field["description"].clone());
+            Some((field["const"].as_str()?.to_owned(), mode.to_value()))
+        })
+        .collect();
+    json_schema!({ "type": "object", "properties": properties })
 }
 
 impl Default for DriftPolicy {
@@ -694,7 +708,7 @@ pub struct StackStatus {
     pub round: u64,
     /// When the account was last seen whole.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<schema::Time>")]
     pub last_look: Option<Timestamp>,
     /// What Weir has recorded of the resources it made. Read it, do not write it.
     pub ledger: Ledger,
@@ -728,7 +742,7 @@ pub struct DriftReport {
     pub mode: DriftMode,
     /// When it was first seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<schema::Time>")]
     pub since: Option<Timestamp>,
     /// Who did it, where CloudStack's events tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -749,7 +763,7 @@ pub struct StepReport {
     pub state: StepState,
     /// Since when it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<schema::Time>")]
     pub since: Option<Timestamp>,
 }
 
