@@ -3,6 +3,8 @@
 //! CloudStack's words (parameters, envelopes, error codes) stop at `cloud::cloudstack`. Nothing
 //! here waits for a job: [`Cloud::start`] submits, and a later look tells what came of it.
 
+pub mod cloudstack;
+
 use std::{collections::BTreeSet, error::Error, future::Future, time::Duration};
 
 use jiff::Timestamp;

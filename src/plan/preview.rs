@@ -74,9 +74,26 @@ pub struct Blocked {
     pub reason: String,
 }
 
+/// The world at the end of a preview.
+#[derive(Clone, Debug)]
+pub struct Rehearsal {
+    /// The steps to it.
+    pub preview: Preview,
+    /// The ledger as it would be.
+    pub ledger: Ledger,
+    /// The account as it would be.
+    pub inventory: Inventory,
+}
+
 /// Everything that is left to do, as far as it can be foreseen.
 #[must_use]
 pub fn preview(input: Input<'_>) -> Preview {
+    rehearse(input).preview
+}
+
+/// Plays all steps in the planner's own model of CloudStack.
+#[must_use]
+pub fn rehearse(input: Input<'_>) -> Rehearsal {
     let mut journey = Journey {
         ledger: input.ledger.clone(),
         inventory: input.inventory.clone(),
@@ -112,7 +129,11 @@ pub fn preview(input: Input<'_>) -> Preview {
         journey.take(plan, &steps, input);
     }
     preview.summary = summary(&preview);
-    preview
+    Rehearsal {
+        preview,
+        ledger: journey.ledger,
+        inventory: journey.inventory,
+    }
 }
 
 struct Journey {
@@ -166,7 +187,7 @@ impl Journey {
         let jobs = &mut self.jobs;
         let next = || {
             *jobs += 1;
-            JobId::new(format!("step-{jobs}"))
+            JobId::new(format!("{}-{jobs}", input.stack.metadata.name))
         };
         let ids = settle::commit(&mut self.ledger, steps, next, input.now);
         for (step, id) in steps.iter().zip(&ids) {

@@ -186,7 +186,11 @@ impl Planner<'_> {
             .pending_on(&machine_subject(name))
             .is_none()
         {
-            self.retire_vm(name, "the manifest wants fewer machines");
+            let reason = match self.input.stack.metadata.deleting() {
+                true => "its stack is being deleted",
+                false => "the manifest wants fewer machines",
+            };
+            self.retire_vm(name, reason);
         }
         self.release_address(name, "its machine is no longer wanted");
     }

@@ -1,0 +1,95 @@
+//! What an account may choose from, and what its role allows.
+
+use futures_util::future::try_join;
+use serde_json::Value;
+
+use super::{CloudStack, errors, governor::Priority, signing::Request, wire};
+use crate::{
+    cloud::CloudError,
+    types::{
+        account::Rights,
+        id::ZoneId,
+        inventory::{Catalogue, Entry},
+    },
+};
+
+impl CloudStack {
+    pub(super) async fn read_catalogue(&self) -> Result<Catalogue, CloudError> {
+        let capabilities = self.capabilities().await?;
+        let zones = self.entries(Request::new("listZones"), "zone").await?;
+        let zone = self.zone_among(&zones);
+        let templates = Request::new("listTemplates")
+            .with("templatefilter", "executable")
+            .with_some("zoneid", zone.as_ref())
+            .with_some("projectid", self.project.as_ref());
+        let tiers = Request::new("listNetworkOfferings").with("forvpc", true);
+        let (mut templates, service_offerings) = try_join(
+            self.entries(templates, "template"),
+            self.entries(Request::new("listServiceOfferings"), "serviceoffering"),
+        )
+        .await?;
+        // A template has a row for each zone that it is in.
+        templates.sort_by(|a, b| a.id.cmp(&b.id));
+        templates.dedup_by(|a, b| a.id == b.id);
+        let (network_offerings, vpc_offerings) = try_join(
+            self.entries(tiers, "networkoffering"),
+            self.entries(Request::new("listVPCOfferings"), "vpcoffering"),
+        )
+        .await?;
+        let key_pairs = self
+            .entries(self.reading("listSSHKeyPairs"), "sshkeypair")
+            .await?;
+        Ok(Catalogue {
+            version: capabilities.cloudstackversion,
+            rights: Rights {
+                expunge: capabilities.allowuserexpungerecovervm && self.may_expunge().await?,
+                see_destroyed: capabilities.allowuserviewdestroyedvm,
+            },
+            zone,
+            zones,
+            templates,
+            service_offerings,
+            network_offerings,
+            vpc_offerings,
+            key_pairs: key_pairs.into_iter().map(|entry| entry.name).collect(),
+        })
+    }
+
+    async fn capabilities(&self) -> Result<wire::CapabilitiesResponse, CloudError> {
+        let mut content = self
+            .call(Request::new("listCapabilities"), Priority::Read)
+            .await?;
+        wire::parse(content.remove("capability").unwrap_or(Value::Null))
+            .map_err(|error| errors::unreadable("listCapabilities", "capability", error))
+    }
+
+    /// Whether the role may call the command at all; the capability alone does not tell.
+    async fn may_expunge(&self) -> Result<bool, CloudError> {
+        let request = Request::new("listApis").with("name", "expungeVirtualMachine");
+        match self.call(request, Priority::Read).await {
+            Ok(content) => Ok(content.get("api").is_some_and(Value::is_array)),
+            // A command that the role lacks is an error of the parameter `name`.
+            Err(CloudError::Rejected { .. } | CloudError::Gone { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn entries(&self, request: Request, key: &str) -> Result<Vec<Entry>, CloudError> {
+        let rows: Vec<wire::NamedResponse> = self.whole(request, key).await?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
+
+    /// The zone that the account's spec names, by name or id; without one, the only zone there is.
+    fn zone_among(&self, zones: &[Entry]) -> Option<ZoneId> {
+        let named = |zone: &&Entry| match &self.zone {
+            Some(wanted) => zone.name == *wanted || zone.id == *wanted,
+            None => true,
+        };
+        let mut matching = zones.iter().filter(named);
+        let first = matching.next()?;
+        matching
+            .next()
+            .is_none()
+            .then(|| ZoneId::new(first.id.as_str()))
+    }
+}
