@@ -70,15 +70,23 @@ enum Turn {
 }
 
 impl Disk {
-    /// Opens sled's folder `path`, creating it if need be, and remembers the last `history`
-    /// changes for watchers.
+    /// Makes a database in the folder `path`, or finishes one that a crash left half-made.
+    pub(super) fn create(path: &Path, history: usize) -> Result<Self, OpenFailure> {
+        let db = open_sled(path)?;
+        if db.is_empty() {
+            db.insert(VERSION, &0_u64.to_be_bytes())?;
+            db.flush()?;
+        }
+        Self::over(db, path, history)
+    }
+
+    /// Opens the database in the folder `path` and remembers the last `history` changes for
+    /// watchers.
     pub(super) fn open(path: &Path, history: usize) -> Result<Self, OpenFailure> {
-        let db = sled::Config::new()
-            .path(path)
-            .cache_capacity(CACHE_BYTES)
-            // Every write is flushed by its writer: there is nothing for a timer to do.
-            .flush_every_ms(None)
-            .open()?;
+        Self::over(open_sled(path)?, path, history)
+    }
+
+    fn over(db: sled::Db, path: &Path, history: usize) -> Result<Self, OpenFailure> {
         let table = load(&db, history)?;
         let file = File::open(path.join("db")).map_err(sled::Error::from)?;
         let inner = Inner {
@@ -233,6 +241,15 @@ pub(super) enum OpenFailure {
     Damaged(String),
 }
 
+fn open_sled(path: &Path) -> Result<sled::Db, sled::Error> {
+    sled::Config::new()
+        .path(path)
+        .cache_capacity(CACHE_BYTES)
+        // Every write is flushed by its writer: there is nothing for a timer to do.
+        .flush_every_ms(None)
+        .open()
+}
+
 fn load(db: &sled::Db, history: usize) -> Result<Table, OpenFailure> {
     let damaged = |what: &str| OpenFailure::Damaged(what.to_owned());
     let mut entries = BTreeMap::new();
@@ -249,11 +266,7 @@ fn load(db: &sled::Db, history: usize) -> Result<Table, OpenFailure> {
             .ok_or_else(|| damaged("an entry of the history is cut off"))?;
         changes.push_back(Arc::new(change));
     }
-    let version = match db.get(VERSION)? {
-        Some(version) => read_version(&version),
-        None if entries.is_empty() && changes.is_empty() => Some(0),
-        None => None,
-    };
+    let version = db.get(VERSION)?.and_then(|bytes| read_version(&bytes));
     let version = version.ok_or_else(|| damaged("the version counter is missing"))?;
     if entries.values().any(|entry| entry.version.0 > version) {
         return Err(damaged("an object is newer than the version counter"));

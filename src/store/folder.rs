@@ -1,9 +1,12 @@
 //! The state folder: `format`, which says what is in it, and `db`, which is sled's.
 //!
 //! A folder that is locked, newer than this program, or not understood is refused as it is. The
-//! format is read before sled sees the folder, because opening a database already changes it.
+//! format is read before sled sees the folder, and a database that sled fails to open is put back as
+//! it was, because sled changes even what it cannot make sense of. For that it is read into memory
+//! first; a store that fits into memory has a database that does.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -54,21 +57,23 @@ pub enum OpenError {
     },
 }
 
-/// Opens the state folder `dir`, creating it if it is absent or empty.
+/// Opens the state folder `dir`, creating it if it is absent or has nothing of ours in it.
 pub(super) fn open(dir: &Path, history: usize) -> Result<Disk, OpenError> {
     let folder = Folder(dir);
     match fs::read_to_string(folder.format()) {
         Ok(text) => folder.check_format(&text)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => folder.create()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return folder.create(history),
         Err(error) => return Err(folder.inaccessible(&error)),
     }
-    // sled panics on some kinds of damage.
-    let opened = catch_unwind(AssertUnwindSafe(|| Disk::open(&folder.db(), history)));
-    match opened {
-        Ok(Ok(disk)) => Ok(disk),
-        Ok(Err(failure)) => Err(folder.refused(failure)),
-        Err(_) => Err(folder.damaged("the database is damaged")),
+    if !folder.db().exists() {
+        return Err(folder.damaged("the folder `db` is missing"));
     }
+    let before = Before::read(&folder.db()).map_err(|error| folder.inaccessible(&error))?;
+    let opened = folder.open_db(history, Disk::open);
+    if matches!(opened, Err(OpenError::Unreadable { .. })) {
+        before.restore(&folder.db());
+    }
+    opened
 }
 
 struct Folder<'a>(&'a Path);
@@ -82,6 +87,35 @@ impl Folder<'_> {
         self.0.join("db")
     }
 
+    /// Makes the folder ours. The format comes last; until then a marker says that a database
+    /// without a format is one that a crash left half-made, and not one that lost its format.
+    fn create(&self, history: usize) -> Result<Disk, OpenError> {
+        let marker = self.0.join("unfinished");
+        if self.db().exists() && !marker.exists() {
+            return Err(self.damaged("there is a database, but no file `format` to go with it"));
+        }
+        create_private(self.0)
+            .and_then(|()| fs::write(&marker, ""))
+            .map_err(|error| self.inaccessible(&error))?;
+        let disk = self.open_db(history, Disk::create)?;
+        fs::write(self.format(), format!("{FORMAT_WORDS}{FORMAT}\n"))
+            .and_then(|()| fs::remove_file(marker))
+            .map_err(|error| self.inaccessible(&error))?;
+        Ok(disk)
+    }
+
+    fn open_db(
+        &self,
+        history: usize,
+        open: impl FnOnce(&Path, usize) -> Result<Disk, OpenFailure>,
+    ) -> Result<Disk, OpenError> {
+        // sled panics on some kinds of damage.
+        match catch_unwind(AssertUnwindSafe(|| open(&self.db(), history))) {
+            Ok(opened) => opened.map_err(|failure| self.refused(failure)),
+            Err(_) => Err(self.damaged("the database is damaged")),
+        }
+    }
+
     fn check_format(&self, text: &str) -> Result<(), OpenError> {
         let number = text.trim_end().strip_prefix(FORMAT_WORDS);
         match number.and_then(|number| number.parse().ok()) {
@@ -93,16 +127,6 @@ impl Folder<'_> {
             }),
             _ => Err(self.damaged("the file `format` does not say which format it has")),
         }
-    }
-
-    /// Makes the folder ours. The format comes first, so that a database never is without.
-    fn create(&self) -> Result<(), OpenError> {
-        if self.db().exists() {
-            return Err(self.damaged("there is a database, but no file `format` to go with it"));
-        }
-        create_private(self.0)
-            .and_then(|()| fs::write(self.format(), format!("{FORMAT_WORDS}{FORMAT}\n")))
-            .map_err(|error| self.inaccessible(&error))
     }
 
     fn refused(&self, failure: OpenFailure) -> OpenError {
@@ -144,4 +168,50 @@ fn create_private(dir: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(dir)
+}
+
+/// The files of a database before it was opened.
+struct Before(BTreeMap<PathBuf, Vec<u8>>);
+
+impl Before {
+    fn read(db: &Path) -> io::Result<Self> {
+        let files = files(db)?;
+        let contents = |file: PathBuf| fs::read(&file).map(|contents| (file, contents));
+        files
+            .into_iter()
+            .map(contents)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// Puts things back as far as that is possible. What goes wrong here went wrong with a
+    /// database that is refused anyway.
+    fn restore(&self, db: &Path) {
+        for file in files(db).unwrap_or_default() {
+            if !self.0.contains_key(&file) {
+                let _ = fs::remove_file(file);
+            }
+        }
+        for (file, contents) in &self.0 {
+            if fs::read(file).ok().as_ref() != Some(contents) {
+                let _ = fs::write(file, contents);
+            }
+        }
+    }
+}
+
+/// All files below `folder`; the folder itself where it is a file.
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut pending = vec![folder.to_owned()];
+    while let Some(path) = pending.pop() {
+        if path.is_dir() {
+            for entry in fs::read_dir(path)? {
+                pending.push(entry?.path());
+            }
+        } else {
+            found.push(path);
+        }
+    }
+    Ok(found)
 }

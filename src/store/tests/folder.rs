@@ -31,8 +31,8 @@ async fn versions_go_on_after_a_restart_even_if_the_newest_object_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let store = on_disk(dir.path());
     store.create(machine("bono-0", 1)).await.unwrap();
-    let gone = store.delete(&key("bono-0"), &Preconditions::default());
-    gone.await.unwrap();
+    let any = Preconditions::default();
+    store.delete(&key("bono-0"), &any).await.unwrap();
     drop(store);
     let store = on_disk(dir.path());
     assert_eq!(store.version().await.unwrap(), ResourceVersion(2));
@@ -124,16 +124,20 @@ async fn a_newer_folder_is_refused_and_left_as_it_is() {
 #[tokio::test]
 async fn a_folder_that_makes_no_sense_is_refused_and_left_as_it_is() {
     type Spoil = fn(&Path) -> std::io::Result<()>;
-    let spoilt: [(&str, Spoil); 4] = [
+    let spoilt: [(&str, Spoil); 6] = [
         ("does not say", |dir| {
             fs::write(dir.join("format"), "something else\n")
         }),
         ("no file `format`", |dir| {
             fs::remove_file(dir.join("format"))
         }),
-        ("", |dir| fs::write(dir.join("db/conf"), "garbage")),
+        ("`db` is missing", |dir| fs::remove_dir_all(dir.join("db"))),
         ("", |dir| {
             fs::remove_dir_all(dir.join("db")).and_then(|()| fs::write(dir.join("db"), ""))
+        }),
+        ("counter is missing", |dir| fs::write(dir.join("db/db"), "")),
+        ("", |dir| {
+            fs::write(dir.join("db/conf"), "a configuration from elsewhere")
         }),
     ];
     for (why, spoil) in spoilt {
@@ -149,6 +153,59 @@ async fn a_folder_that_makes_no_sense_is_refused_and_left_as_it_is() {
         assert!(refused.to_string().contains(why), "{refused}");
         assert_eq!(snapshot(dir.path()), before, "{refused}");
     }
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_refused_and_left_as_it_is() {
+    let sound = tempfile::tempdir().unwrap();
+    let store = on_disk(sound.path());
+    store.create(machine("bono-0", 0)).await.unwrap();
+    for size in 1..2_000 {
+        store.update(machine("bono-0", size)).await.unwrap();
+    }
+    drop(store);
+    let dir = tempfile::tempdir().unwrap();
+    copy(sound.path(), dir.path());
+    let file = dir.path().join("db/db");
+    let mut contents = fs::read(&file).unwrap();
+    let end = contents.len();
+    contents[end - 4096..].fill(b'x');
+    for damaged in contents.chunks_mut(4096).skip(1).step_by(7) {
+        damaged[..64].fill(b'x');
+    }
+    fs::write(&file, contents).unwrap();
+    let before = snapshot(dir.path());
+    let refused = Store::open(dir.path(), clock()).unwrap_err();
+    assert!(matches!(refused, OpenError::Unreadable { .. }), "{refused}");
+    assert!(
+        refused.to_string().contains("restore a backup"),
+        "{refused}"
+    );
+    assert_eq!(snapshot(dir.path()), before);
+}
+
+#[tokio::test]
+async fn a_folder_that_was_never_finished_is_finished() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(on_disk(dir.path()));
+    fs::rename(dir.path().join("format"), dir.path().join("unfinished")).unwrap();
+    on_disk(dir.path())
+        .create(machine("bono-0", 1))
+        .await
+        .unwrap();
+    let again = on_disk(dir.path());
+    assert!(again.get(&key("bono-0")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_folder_with_other_files_in_it_becomes_a_state_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("README.md"), "Databases live here.").unwrap();
+    on_disk(dir.path())
+        .create(machine("bono-0", 1))
+        .await
+        .unwrap();
+    assert!(dir.path().join("README.md").exists());
 }
 
 #[tokio::test]
@@ -184,7 +241,7 @@ fn snapshot(dir: &Path) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
