@@ -1,0 +1,62 @@
+//! How an object is written down: JSON that says which format it has.
+//!
+//! `{"format":1,"object":{…}}`, without `metadata.resourceVersion`, which is the version of the
+//! write and known only to the backend. A format is never changed, only followed by the next one:
+//! [`read`] then upgrades what it finds, and `state/records` holds a database of every format for
+//! the test that proves it.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::error::StoreError;
+use crate::types::meta::{Object, ResourceVersion};
+
+/// The format in which records are written.
+pub(super) const FORMAT: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Record<T> {
+    format: u32,
+    object: T,
+}
+
+#[derive(Deserialize)]
+struct FormatOnly {
+    format: u32,
+}
+
+/// Writes an object down.
+pub(super) fn write(object: &Object) -> Bytes {
+    let mut object = object.clone();
+    object.metadata.resource_version.clear();
+    let record = Record {
+        format: FORMAT,
+        object,
+    };
+    serde_json::to_vec(&record)
+        .expect("the members of an object have text keys")
+        .into()
+}
+
+/// Reads an object that was written at `version`.
+pub(super) fn read(record: &[u8], version: ResourceVersion) -> Result<Object, StoreError> {
+    match serde_json::from_slice::<Record<Object>>(record) {
+        Ok(Record {
+            format: FORMAT,
+            mut object,
+        }) => {
+            object.metadata.resource_version = version.to_string();
+            Ok(object)
+        }
+        Ok(Record { format, .. }) => Err(foreign(format)),
+        Err(error) => Err(match serde_json::from_slice::<FormatOnly>(record) {
+            Ok(FormatOnly { format }) if format != FORMAT => foreign(format),
+            _ => StoreError::io("a stored record cannot be read", error),
+        }),
+    }
+}
+
+fn foreign(format: u32) -> StoreError {
+    let why = format!("it has format {format}, and this Weir knows formats up to {FORMAT}");
+    StoreError::io("a stored record cannot be read", why)
+}

@@ -1,0 +1,60 @@
+//! The store's promises, each as a test; on sled unless the disk plays no part.
+
+mod folder;
+
+use std::{path::Path, sync::Arc};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Memory, Store};
+use crate::{
+    clock::Clock,
+    types::meta::{Kind, Object, ObjectKey},
+};
+
+/// A store that is on no disk.
+fn in_memory() -> Store {
+    Store::with_backend(Arc::new(Memory::default()), clock())
+}
+
+fn on_disk(dir: &Path) -> Store {
+    Store::open(dir, clock()).unwrap()
+}
+
+fn clock() -> Clock {
+    Clock::starting_at("2026-03-01T12:00:00.75Z".parse::<Timestamp>().unwrap())
+}
+
+/// A machine with `spec.size`. The store looks into no spec, so it need not be a valid one.
+fn machine(name: &str, size: u64) -> Object {
+    object(
+        Kind::Machine,
+        "default",
+        name,
+        json!({"spec": {"size": size}}),
+    )
+}
+
+fn object(kind: Kind, namespace: &str, name: &str, body: Value) -> Object {
+    let mut object: Object = serde_json::from_value(json!({
+        "apiVersion": kind.api_version(),
+        "kind": kind.name(),
+        "metadata": {"name": name, "namespace": namespace},
+    }))
+    .unwrap();
+    object.body = serde_json::from_value(body).unwrap();
+    object
+}
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::new(Kind::Machine, "default", name)
+}
+
+fn version(object: &Object) -> u64 {
+    object.metadata.resource_version.parse().unwrap()
+}
+
+fn size(object: &Object) -> u64 {
+    object.body["spec"]["size"].as_u64().unwrap()
+}
