@@ -9,7 +9,7 @@
 //! An object that lists its `properties` has no others: unknown ones are dropped or refused by
 //! [admission](super::admission), as a Kubernetes API server does it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::{Map, Value, json};
@@ -30,6 +30,17 @@ pub(crate) const INT_OR_STRING: &str = "x-kubernetes-int-or-string";
 /// The schema of a kind: self-contained, without references.
 #[must_use]
 pub fn openapi(kind: Kind) -> Value {
+    of(kind).clone()
+}
+
+/// The schema of a kind, made once.
+pub(crate) fn of(kind: Kind) -> &'static Value {
+    static SCHEMAS: LazyLock<BTreeMap<Kind, Value>> =
+        LazyLock::new(|| Kind::ALL.map(|kind| (kind, make(kind))).into());
+    &SCHEMAS[&kind]
+}
+
+fn make(kind: Kind) -> Value {
     let mut schema = match kind {
         Kind::CloudAccount => derived::<CloudAccount>(),
         Kind::ClearwaterStack => derived::<ClearwaterStack>(),

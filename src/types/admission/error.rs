@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt};
 
+use serde::Serialize;
 use serde_json::Value;
 
 /// Characters of a value that an error repeats: enough to recognise it, too few to drown in.
@@ -90,11 +91,11 @@ pub struct FieldError {
 }
 
 impl FieldError {
-    /// A mistake in a field whose value may be repeated.
+    /// A mistake in a field. `value` is repeated to whoever reads the error: `()` keeps it back.
     pub(crate) fn new(
         kind: ErrorKind,
         field: impl Into<String>,
-        value: &Value,
+        value: &(impl Serialize + ?Sized),
         (reason, remedy): (impl Into<String>, impl Into<String>),
     ) -> Self {
         Self {
@@ -119,11 +120,11 @@ impl FieldError {
     }
 }
 
-fn shorten(value: &Value) -> String {
-    if value.is_null() {
-        return String::new();
-    }
-    let text = value.to_string();
+fn shorten(value: &(impl Serialize + ?Sized)) -> String {
+    let text = match serde_json::to_value(value) {
+        Ok(Value::Null) | Err(_) => return String::new(),
+        Ok(value) => value.to_string(),
+    };
     match text.char_indices().nth(VALUE_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

@@ -5,14 +5,44 @@
 //! change. Nothing here fills in defaults: they live in the types, so that a stored object holds
 //! what its user wrote and a later Weir's defaults apply to it. Whether a referenced object
 //! exists is not asked either: it may come later, and the stack's conditions tell.
+//!
+//! Every mistake is told at once. So each field is judged for itself, as far as its own shape is
+//! right, even where others cannot be read.
 
+mod account;
 mod error;
+mod findings;
+mod manifest;
+mod metadata;
+mod nearest;
+mod network;
+mod shape;
+mod stack;
+mod update;
+mod value;
+
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 
-use super::meta::{FINALIZER, Kind, Object};
+use self::findings::Findings;
+use super::{
+    account::CloudAccount,
+    core::{Event, Lease, Namespace, Secret},
+    machine::Machine,
+    meta::{FINALIZER, Kind, Object, ObjectMeta},
+    stack::ClearwaterStack,
+};
 
 pub use error::{ErrorKind, FieldError, ManifestError};
+pub use manifest::parse;
+pub use nearest::nearest;
+pub use stack::STACK_NAME_MAX;
+
+/// Most machines of one role: Clearwater's own largest deployments stay below it, and two digits
+/// of index fit the host names.
+pub const MACHINES_PER_ROLE_MAX: u32 = 50;
 
 /// What is done about fields that the kind does not have (Kubernetes' `fieldValidation`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,37 +64,57 @@ pub struct Admitted {
     pub warnings: Vec<String>,
 }
 
-/// Judges an object.
+/// Judges an object. Members of `metadata` that Weir does not know were lost when it was read
+/// into an [`Object`]: [`admit_value`] sees those too.
 ///
 /// # Errors
 /// Everything that is wrong with it, ordered by field.
-pub fn admit(object: &Object, _mode: FieldValidation) -> Result<Admitted, Vec<FieldError>> {
-    Ok(Admitted {
-        object: object.clone(),
-        warnings: Vec::new(),
-    })
+pub fn admit(object: &Object, mode: FieldValidation) -> Result<Admitted, Vec<FieldError>> {
+    match serde_json::to_value(object) {
+        Ok(value) => admit_value(&value, mode),
+        Err(error) => Err(vec![unreadable(&error)]),
+    }
 }
 
-/// Judges an object as it came over the wire, where unknown fields of its metadata are seen too.
+/// Judges an object as it came over the wire.
 ///
 /// # Errors
 /// Everything that is wrong with it, ordered by field.
 pub fn admit_value(value: &Value, mode: FieldValidation) -> Result<Admitted, Vec<FieldError>> {
-    let object = serde_json::from_value(value.clone()).map_err(|error| {
-        vec![FieldError::new(
-            ErrorKind::FieldValueInvalid,
-            "",
-            &Value::Null,
-            (error.to_string(), "correct it"),
-        )]
-    })?;
-    admit(&object, mode)
+    let mut value = value.clone();
+    let mut findings = Findings::default();
+    if let Some(kind) = kind(&value, &mut findings) {
+        shape::check(kind, &mut value, mode, &mut findings);
+        meaning(kind, &value, &mut findings);
+        if findings.errors.is_empty() {
+            readable(kind, &value, &mut findings);
+        }
+    }
+    if findings.errors.is_empty() {
+        match serde_json::from_value(value) {
+            Ok(object) => {
+                return Ok(Admitted {
+                    object,
+                    warnings: findings.warnings,
+                });
+            }
+            Err(error) => findings.errors.push(unreadable(&error)),
+        }
+    }
+    findings.errors.sort();
+    findings.errors.dedup();
+    Err(findings.errors)
 }
 
 /// Says which changes of an object cannot be made; empty where all can.
 #[must_use]
-pub fn admit_update(_old: &Object, _new: &Object) -> Vec<FieldError> {
-    Vec::new()
+pub fn admit_update(old: &Object, new: &Object) -> Vec<FieldError> {
+    let mut findings = Findings::default();
+    if let Ok(key) = old.key() {
+        update::check(key.kind, old, new, &mut findings);
+    }
+    findings.errors.sort();
+    findings.errors
 }
 
 /// Readies an admitted object for its first write: what must clean up after itself gets the
@@ -76,19 +126,85 @@ pub fn on_create(object: &mut Object) {
     }
 }
 
-/// Reads the objects of a file: YAML with any number of documents, or JSON. A `List` is
-/// flattened. `file` is only named in errors.
-///
-/// # Errors
-/// The first thing that is no manifest, with its place.
-pub fn parse(text: &str, file: &str) -> Result<Vec<Object>, ManifestError> {
-    serde_yaml::from_str(text)
-        .map(|object| vec![object])
-        .map_err(|error| ManifestError {
-            file: file.to_owned(),
-            line: error.location().map(|at| at.line()),
-            column: error.location().map(|at| at.column()),
-            document: Some(1),
-            reason: error.to_string(),
-        })
+/// Which of our kinds an object is.
+fn kind(value: &Value, findings: &mut Findings) -> Option<Kind> {
+    let kind = Kind::ALL
+        .into_iter()
+        .find(|kind| value["kind"] == kind.name());
+    let Some(kind) = kind else {
+        let known = Kind::ALL.map(Kind::name).join(", ");
+        let word = value["kind"].as_str().unwrap_or_default();
+        let remedy = match nearest(word, Kind::ALL.map(Kind::name)) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => format!("there are {known}"),
+        };
+        let why = ("no kind of Weir's", remedy);
+        findings.add(
+            ErrorKind::FieldValueNotSupported,
+            "kind",
+            &value["kind"],
+            why,
+        );
+        return None;
+    };
+    if value["apiVersion"] != kind.api_version() {
+        let reason = format!("not the version of a {kind}");
+        let why = (reason, format!("write {}", kind.api_version()));
+        let version = &value["apiVersion"];
+        findings.add(
+            ErrorKind::FieldValueNotSupported,
+            "apiVersion",
+            version,
+            why,
+        );
+    }
+    Some(kind)
+}
+
+/// What the values mean, as far as they can be read.
+fn meaning(kind: Kind, value: &Value, findings: &mut Findings) {
+    let text = |name: &str| value["metadata"][name].as_str().map(str::to_owned);
+    // A field of the wrong type is told already, and must not hide the name.
+    let meta = serde_json::from_value(value["metadata"].clone()).unwrap_or_else(|_| ObjectMeta {
+        name: text("name").unwrap_or_default(),
+        generate_name: text("generateName"),
+        ..ObjectMeta::default()
+    });
+    metadata::check(kind, &meta, findings);
+    let spec = &value["spec"];
+    match kind {
+        Kind::ClearwaterStack if spec.is_object() => stack::check(&meta.name, spec, findings),
+        Kind::CloudAccount => account::account(spec, findings),
+        Kind::Machine => account::machine(spec, findings),
+        Kind::Secret => account::secret(value, findings),
+        Kind::ClearwaterStack | Kind::Event | Kind::Lease | Kind::Namespace => {}
+    }
+}
+
+/// The last word have the types themselves: what is stored must be readable.
+fn readable(kind: Kind, value: &Value, findings: &mut Findings) {
+    let read = match kind {
+        Kind::CloudAccount => reads::<CloudAccount>(value),
+        Kind::ClearwaterStack => reads::<ClearwaterStack>(value),
+        Kind::Machine => reads::<Machine>(value),
+        Kind::Secret => reads::<Secret>(value),
+        Kind::Event => reads::<Event>(value),
+        Kind::Lease => reads::<Lease>(value),
+        Kind::Namespace => reads::<Namespace>(value),
+    };
+    findings
+        .errors
+        .extend(read.err().map(|error| unreadable(&error)));
+}
+
+fn reads<T: serde::de::DeserializeOwned>(value: &Value) -> Result<(), serde_json::Error> {
+    serde_json::from_value::<T>(value.clone()).map(|_| ())
+}
+
+fn unreadable(error: &serde_json::Error) -> FieldError {
+    let why = (
+        error.to_string(),
+        "compare it with the examples in manifests/",
+    );
+    FieldError::new(ErrorKind::FieldValueInvalid, "object", &(), why)
 }
