@@ -1,1 +1,42 @@
-//! Placeholder.
+//! Kubernetes' wire contract over the store: the HTTPS server that kubectl and the CLI speak to,
+//! and a typed client of it.
+//!
+//! - `server` accepts connections, `dispatch` finds out who asks and what for (`auth`, `route`,
+//!   `query`, `negotiate`), and `read`, `write`, `delete`, `watch`, `discovery` and `openapi`
+//!   answer. `table` draws what `kubectl get` prints.
+//! - [`tls`] and [`kubeconfig`] make the certificate authority, the token and the file with which
+//!   clients find both.
+//! - [`client`] is the other end.
+//!
+//! The API stores what users write and shows what the controller found; it never talks to
+//! CloudStack. A plan asked for over HTTP is made by the [`Hooks`] that the caller wires in.
+
+pub mod client;
+pub mod kubeconfig;
+pub mod tls;
+
+mod age;
+mod auth;
+mod body;
+mod delete;
+mod discovery;
+mod dispatch;
+mod files;
+mod negotiate;
+mod openapi;
+mod patch;
+mod query;
+mod read;
+mod reply;
+mod route;
+mod selector;
+mod server;
+mod status;
+mod table;
+mod watch;
+mod write;
+
+pub use auth::Tokens;
+pub use dispatch::{Hooks, Limits};
+pub use server::{Config, serve};
+pub use status::{Cause, Details, Status};

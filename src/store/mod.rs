@@ -16,6 +16,7 @@ mod error;
 mod folder;
 mod memory;
 mod record;
+mod rehearsal;
 mod rules;
 mod table;
 mod watch;
@@ -134,6 +135,16 @@ impl Store {
     pub fn with_uids_seeded(mut self, seed: u64) -> Self {
         self.uids = Uids::Seeded(Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))));
         self
+    }
+
+    /// The same store, but its writes are only decided on and answered as if they had been done.
+    /// A new object then has the `resourceVersion` 0, any other one keeps its own.
+    #[must_use]
+    pub fn rehearsal(&self) -> Self {
+        Self {
+            backend: Arc::new(rehearsal::Rehearsal(self.backend.clone())),
+            ..self.clone()
+        }
     }
 
     /// The object at `key`, if there is one.

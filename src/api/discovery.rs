@@ -1,0 +1,183 @@
+//! What is served: groups, versions and resources, in Kubernetes' old and new form.
+
+use serde_json::{Value, json};
+
+use super::{negotiate::Form, status::Status};
+use crate::types::meta::{GROUP, Kind};
+
+const VERBS: [&str; 8] = [
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
+const STATUS_VERBS: [&str; 3] = ["get", "patch", "update"];
+
+/// The version of Kubernetes whose contract is kept; clients compare it with their own.
+const KUBERNETES: (&str, &str, &str) = ("1", "32", "v1.32.0");
+
+/// Groups in order of priority, each with its one version.
+const GROUPS: [(&str, &str); 2] = [(GROUP, "v1alpha1"), ("coordination.k8s.io", "v1")];
+
+/// Every group and version with the path of its resources, the core group included.
+pub(super) fn group_versions() -> Vec<(&'static str, &'static str, String)> {
+    let core = ("", "v1", "api/v1".to_owned());
+    let others = GROUPS.map(|(group, version)| (group, version, format!("apis/{group}/{version}")));
+    [core].into_iter().chain(others).collect()
+}
+
+/// The kinds of a group and version.
+pub(super) fn kinds(group: &str, version: &str) -> impl Iterator<Item = Kind> {
+    let of = move |kind: &Kind| kind.group() == group && kind.version() == version;
+    Kind::ALL.into_iter().filter(of)
+}
+
+/// `/version`.
+pub(super) fn version() -> Value {
+    let (major, minor, version) = KUBERNETES;
+    json!({
+        "major": major, "minor": minor, "gitVersion": version,
+        "gitCommit": concat!("weir-", env!("CARGO_PKG_VERSION")),
+        "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "none", "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+    })
+}
+
+/// `/api`.
+pub(super) fn core_versions(form: Form) -> Value {
+    match form {
+        Form::Aggregated(version) => aggregated(version, &[("", "v1")]),
+        _ => json!({ "kind": "APIVersions", "versions": ["v1"] }),
+    }
+}
+
+/// `/apis`.
+pub(super) fn groups(form: Form) -> Value {
+    match form {
+        Form::Aggregated(version) => aggregated(version, &GROUPS),
+        _ => json!({
+            "kind": "APIGroupList", "apiVersion": "v1",
+            "groups": GROUPS.map(|(group, version)| group_entry(group, version)),
+        }),
+    }
+}
+
+/// `/apis/GROUP`.
+pub(super) fn group(name: &str) -> Option<Value> {
+    let (group, version) = GROUPS.into_iter().find(|(group, _)| *group == name)?;
+    let mut entry = group_entry(group, version);
+    entry["kind"] = json!("APIGroup");
+    entry["apiVersion"] = json!("v1");
+    Some(entry)
+}
+
+/// `/api/v1`, `/apis/GROUP/VERSION`.
+pub(super) fn resources(group: &str, version: &str) -> Result<Value, Status> {
+    let mut kinds = kinds(group, version).peekable();
+    if kinds.peek().is_none() {
+        return Err(Status::no_such_path());
+    }
+    let group_version = if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    };
+    let resources: Vec<Value> = kinds.flat_map(legacy_entries).collect();
+    Ok(json!({
+        "kind": "APIResourceList", "apiVersion": "v1",
+        "groupVersion": group_version, "resources": resources,
+    }))
+}
+
+fn group_entry(group: &str, version: &str) -> Value {
+    let version = json!({ "groupVersion": format!("{group}/{version}"), "version": version });
+    json!({ "name": group, "versions": [version], "preferredVersion": version })
+}
+
+fn legacy_entries(kind: Kind) -> Vec<Value> {
+    let mut entries = vec![json!({
+        "name": kind.plural(), "singularName": kind.singular(), "namespaced": kind.namespaced(),
+        "kind": kind.name(), "verbs": VERBS, "shortNames": kind.short_names(),
+        "categories": categories(kind),
+    })];
+    if kind.has_status() {
+        entries.push(json!({
+            "name": format!("{}/status", kind.plural()), "singularName": "",
+            "namespaced": kind.namespaced(), "kind": kind.name(), "verbs": STATUS_VERBS,
+        }));
+    }
+    entries
+}
+
+/// The names under which several kinds are listed at once.
+const fn categories(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::ClearwaterStack | Kind::Machine | Kind::CloudAccount => &["all", "weir"],
+        Kind::Secret | Kind::Event | Kind::Lease | Kind::Namespace => &[],
+    }
+}
+
+fn aggregated(form: &str, groups: &[(&str, &str)]) -> Value {
+    let items: Vec<Value> = groups
+        .iter()
+        .map(|(group, version)| {
+            let metadata = if group.is_empty() {
+                json!({})
+            } else {
+                json!({ "name": group })
+            };
+            let resources: Vec<Value> = kinds(group, version).map(aggregated_entry).collect();
+            json!({ "metadata": metadata, "versions": [
+                { "version": version, "freshness": "Current", "resources": resources },
+            ]})
+        })
+        .collect();
+    json!({
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": format!("apidiscovery.k8s.io/{form}"),
+        "metadata": {}, "items": items,
+    })
+}
+
+fn aggregated_entry(kind: Kind) -> Value {
+    let response = json!({ "group": kind.group(), "version": kind.version(), "kind": kind.name() });
+    let mut entry = json!({
+        "resource": kind.plural(), "responseKind": response,
+        "scope": if kind.namespaced() { "Namespaced" } else { "Cluster" },
+        "singularResource": kind.singular(), "verbs": VERBS,
+        "shortNames": kind.short_names(), "categories": categories(kind),
+    });
+    if kind.has_status() {
+        entry["subresources"] = json!([
+            { "subresource": "status", "responseKind": response, "verbs": STATUS_VERBS },
+        ]);
+    }
+    entry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_found_in_both_forms() {
+        for kind in Kind::ALL {
+            let list = resources(kind.group(), kind.version()).unwrap();
+            let listed = list["resources"].as_array().unwrap().iter();
+            assert!(listed.clone().any(|r| r["name"] == kind.plural()), "{kind}");
+            let form = Form::Aggregated("v2");
+            let all = if kind.group().is_empty() {
+                core_versions(form)
+            } else {
+                groups(form)
+            };
+            assert!(all.to_string().contains(&format!("\"{}\"", kind.plural())));
+        }
+        assert!(resources("weir.dev", "v2").is_err());
+    }
+}

@@ -1,0 +1,353 @@
+//! From a request to its answer: who asks, what for, and who answers.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, Method, Request, header},
+};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, field};
+
+use super::{
+    auth::{Attributes, Tokens, User, authorize},
+    body, delete, discovery,
+    negotiate::{Form, Offer, negotiate},
+    openapi::{self, Documents},
+    query::Query,
+    read,
+    reply::{self, Reply},
+    route::{Check, Part, Route, Target, route},
+    status::Status,
+    watch, write,
+};
+use crate::{clock::Clock, store::Store, types::stack::ClearwaterStack};
+
+/// The namespace that is always there.
+pub(super) const DEFAULT_NAMESPACE: &str = "default";
+
+/// The media type of `/openapi/v2`; an answer must spell it so, without the `@` of the request.
+const OPENAPI_V2: HeaderValue =
+    HeaderValue::from_static("application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What the server asks of the rest of Weir.
+pub trait Hooks: Send + Sync + 'static {
+    /// The plan that applying `stack` would start, as JSON. The stack is as it would be stored;
+    /// one that does not exist yet has a uid that is not kept.
+    ///
+    /// # Errors
+    /// The status to answer with, for example where the account cannot be seen.
+    fn preview(&self, stack: ClearwaterStack) -> BoxFuture<'_, Result<Value, Status>>;
+
+    /// All metrics in Prometheus' text form.
+    fn metrics(&self) -> String;
+
+    /// Whether the controller does its work.
+    ///
+    /// # Errors
+    /// Why it does not, for people.
+    fn ready(&self) -> Result<(), String>;
+}
+
+/// How much is let in. The defaults suit a controller with a few thousand objects.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once; more are closed at once. Default 4096.
+    pub connections: usize,
+    /// Watches at once; more get 429. Default 2048.
+    pub watches: usize,
+    /// Bytes in the body of a request. Default 3 MiB, as in Kubernetes.
+    pub body_bytes: usize,
+    /// Time for one request that is not a watch; a plan over a slow CloudStack takes longest.
+    /// Default 115 s, a little less than the client waits.
+    pub request: Duration,
+    /// Time between two bookmarks of a watch. Default 60 s.
+    pub bookmark_every: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            watches: 2048,
+            body_bytes: 3 << 20,
+            request: Duration::from_secs(115),
+            bookmark_every: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Everything that answers need.
+pub(super) struct Api {
+    pub(super) store: Store,
+    pub(super) tokens: Tokens,
+    pub(super) clock: Clock,
+    pub(super) hooks: Arc<dyn Hooks>,
+    pub(super) limits: Limits,
+    pub(super) documents: Documents,
+    pub(super) watches: Arc<Semaphore>,
+    pub(super) stop: CancellationToken,
+}
+
+/// A request about objects.
+pub(super) struct Inbound {
+    pub(super) target: Target,
+    pub(super) query: Query,
+    /// The form in which the answer is wanted.
+    pub(super) form: Form,
+    /// The media type of the body; empty where none was said.
+    pub(super) media: String,
+    pub(super) body: Bytes,
+}
+
+/// A request before its body is read.
+struct Head {
+    method: Method,
+    query: Query,
+    headers: HeaderMap,
+    peer: SocketAddr,
+}
+
+impl Head {
+    fn header(&self, name: header::HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    fn form(&self, offer: Offer) -> Result<Form, Status> {
+        negotiate(self.header(header::ACCEPT), offer)
+            .ok_or_else(|| Status::not_acceptable("application/json"))
+    }
+}
+
+/// Answers a request, whatever it is.
+pub(super) async fn answer(api: Arc<Api>, peer: SocketAddr, request: Request<Body>) -> Reply {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let span = tracing::info_span!(
+        "request",
+        method = %parts.method,
+        path,
+        status = field::Empty,
+        ms = field::Empty,
+    );
+    let head = Head {
+        method: parts.method,
+        query: Query::parse(parts.uri.query().unwrap_or_default()),
+        headers: parts.headers,
+        peer,
+    };
+    let timed = async move {
+        let started = Instant::now();
+        let limit = api.limits.request;
+        let answered = timeout(limit, respond(&api, &path, &head, body)).await;
+        let late = || Status::timeout(format!("the request took longer than {limit:?}"));
+        let response = answered
+            .unwrap_or_else(|_| Err(late()))
+            .unwrap_or_else(|status| reply::status(&status));
+        let span = Span::current();
+        span.record("status", response.status().as_u16());
+        span.record("ms", started.elapsed().as_millis());
+        tracing::debug!("answered");
+        let id = uuid::Uuid::new_v4().to_string();
+        let audit = header::HeaderName::from_static("audit-id");
+        reply::with_header(response, audit, &id)
+    };
+    timed.instrument(span).await
+}
+
+async fn respond(api: &Arc<Api>, path: &str, head: &Head, body: Body) -> Result<Reply, Status> {
+    let route = route(path);
+    match &route {
+        Route::Health(check) => return Ok(health(api, *check, head).await),
+        Route::Metrics if head.peer.ip().to_canonical().is_loopback() => {
+            return Ok(reply::reply(200, METRICS, api.hooks.metrics()));
+        }
+        _ => {}
+    }
+    let user = api
+        .tokens
+        .authenticate(head.header(header::AUTHORIZATION))?;
+    match route {
+        Route::Objects(target) => objects(api, user, target, head, body).await,
+        route => {
+            let verb = head.method.as_str();
+            authorize(user, Attributes { verb, target: None })?;
+            document(api, &route, head)
+        }
+    }
+}
+
+/// Everything that is only read and is no object.
+fn document(api: &Api, route: &Route<'_>, head: &Head) -> Result<Reply, Status> {
+    if head.method != Method::GET {
+        return Err(match route {
+            Route::Unknown | Route::UnknownResource => Status::no_such_path(),
+            _ => Status::method_not_allowed(),
+        });
+    }
+    let found = |value: Option<Value>| value.ok_or_else(Status::no_such_path);
+    match route {
+        Route::Metrics => Ok(reply::reply(200, METRICS, api.hooks.metrics())),
+        Route::Version => Ok(reply::json(200, &discovery::version())),
+        Route::OpenApiV2 => Ok(reply::reply(200, OPENAPI_V2, Body::empty())),
+        Route::OpenApiRoot => Ok(tagged(head, JSON, api.documents.root())),
+        Route::OpenApi(path) => openapi(api, path, head),
+        Route::CoreVersions => discovered(head, discovery::core_versions),
+        Route::Groups => discovered(head, discovery::groups),
+        Route::Group(name) => Ok(reply::json(200, &found(discovery::group(name))?)),
+        Route::Resources(group, version) => {
+            Ok(reply::json(200, &discovery::resources(group, version)?))
+        }
+        Route::UnknownResource => Err(Status::no_such_path()),
+        Route::Unknown => Ok(reply::text(404, "404 page not found\n")),
+        Route::Health(_) | Route::Objects(_) => unreachable!("they are answered before"),
+    }
+}
+
+fn discovered(head: &Head, list: fn(Form) -> Value) -> Result<Reply, Status> {
+    let form = head.form(Offer::Discovery)?;
+    let media = match form {
+        Form::Aggregated(version) => HeaderValue::from_str(&format!(
+            "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+        ))
+        .expect("a media type is printable"),
+        _ => JSON,
+    };
+    let response = tagged(head, media, &list(form).to_string());
+    Ok(reply::with_header(response, header::VARY, "Accept"))
+}
+
+/// A text with its hash as `ETag`; without the text where the client has it already.
+fn tagged(head: &Head, media: HeaderValue, text: &str) -> Reply {
+    let tag = format!("\"{}\"", openapi::hash(text));
+    let response = if head.header(header::IF_NONE_MATCH) == Some(tag.as_str()) {
+        reply::reply(304, media, Body::empty())
+    } else {
+        reply::reply(200, media, text.to_owned())
+    };
+    reply::with_header(response, header::ETAG, &tag)
+}
+
+/// An OpenAPI document; asked for by its hash, it never changes.
+fn openapi(api: &Api, path: &str, head: &Head) -> Result<Reply, Status> {
+    let (text, hash) = api.documents.get(path).ok_or_else(Status::no_such_path)?;
+    let response = tagged(head, JSON, text);
+    match head.query.get("hash") {
+        None => Ok(response),
+        Some(asked) if asked == hash => {
+            let forever = "public, immutable, max-age=31536000";
+            Ok(reply::with_header(response, header::CACHE_CONTROL, forever))
+        }
+        Some(_) => {
+            let url = format!("/openapi/v3/{path}?hash={hash}");
+            let moved = reply::text(301, "");
+            Ok(reply::with_header(moved, header::LOCATION, &url))
+        }
+    }
+}
+
+async fn health(api: &Api, check: Check, head: &Head) -> Reply {
+    let store = api.store.check().await.map_err(|error| error.to_string());
+    let mut checks = vec![("ping", Ok(()))];
+    if check == Check::Ready {
+        let stopping = api.stop.is_cancelled();
+        let shutdown = if stopping {
+            Err("stopping".to_owned())
+        } else {
+            Ok(())
+        };
+        checks.extend([
+            ("store", store),
+            ("controller", api.hooks.ready()),
+            ("shutdown", shutdown),
+        ]);
+    }
+    let name = if check == Check::Ready {
+        "readyz"
+    } else {
+        "livez"
+    };
+    let failed = checks.iter().any(|(_, result)| result.is_err());
+    if !failed && head.query.get("verbose").is_none() {
+        return reply::text(200, "ok");
+    }
+    let mut text = String::new();
+    for (name, result) in checks {
+        match result {
+            Ok(()) => text.push_str(&format!("[+]{name} ok\n")),
+            Err(why) => text.push_str(&format!("[-]{name} failed: {why}\n")),
+        }
+    }
+    let (code, word) = if failed {
+        (503, "failed")
+    } else {
+        (200, "passed")
+    };
+    reply::text(code, format!("{text}{name} check {word}\n"))
+}
+
+async fn objects(
+    api: &Arc<Api>,
+    user: &User,
+    target: Target,
+    head: &Head,
+    body: Body,
+) -> Result<Reply, Status> {
+    let watches = target.name.is_none() && head.query.watch()?;
+    let verb = verb(&head.method, &target, watches).ok_or_else(Status::method_not_allowed)?;
+    let target_of = Some(&target);
+    authorize(
+        user,
+        Attributes {
+            verb,
+            target: target_of,
+        },
+    )?;
+    let form = head.form(Offer::Objects)?;
+    let content_type = head.header(header::CONTENT_TYPE).unwrap_or_default();
+    let inbound = Inbound {
+        query: head.query.clone(),
+        form,
+        media: body::media(content_type),
+        body: body::read(body, api.limits.body_bytes).await?,
+        target,
+    };
+    match verb {
+        "get" => read::get(api, &inbound).await,
+        "list" => read::list(api, &inbound).await,
+        "watch" => watch::open(api, &inbound).await,
+        "create" if inbound.target.part == Part::Plan => write::plan(api, &inbound).await,
+        "create" => write::create(api, &inbound).await,
+        "update" => write::replace(api, &inbound).await,
+        "patch" => write::patch(api, &inbound).await,
+        "delete" => delete::one(api, &inbound).await,
+        _ => delete::many(api, &inbound).await,
+    }
+}
+
+/// What a method means, in the words of Kubernetes' authorisation; none where it is not allowed.
+fn verb(method: &Method, target: &Target, watches: bool) -> Option<&'static str> {
+    let named = target.name.is_some();
+    match (method.as_str(), target.part) {
+        ("POST", Part::Plan) => Some("create"),
+        (_, Part::Plan) => None,
+        ("GET", _) if watches => Some("watch"),
+        ("GET", _) if named => Some("get"),
+        ("GET", _) => Some("list"),
+        ("PUT", _) if named => Some("update"),
+        ("PATCH", _) if named => Some("patch"),
+        ("POST", Part::Whole) if !named => Some("create"),
+        ("DELETE", Part::Whole) if named => Some("delete"),
+        ("DELETE", Part::Whole) => Some("deletecollection"),
+        _ => None,
+    }
+}

@@ -1,0 +1,263 @@
+//! GET: one object, or a list of them, page by page.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    dispatch::{Api, Inbound},
+    negotiate::Form,
+    query::{Query, Since},
+    reply::{self, Reply},
+    route::Target,
+    selector::Selection,
+    status::{Cause, Status},
+    table,
+};
+use crate::{
+    store::{Listing, StoreError},
+    types::meta::{Object, ObjectKey, ResourceVersion},
+};
+
+/// How long a list waits for a version that this server has not reached, and how often it looks.
+/// Kubernetes waits about 3 s.
+const CATCH_UP: (u32, std::time::Duration) = (30, std::time::Duration::from_millis(100));
+
+/// GET of an object.
+pub(super) async fn get(api: &Api, inbound: &Inbound) -> Result<Reply, Status> {
+    let object = stored(api, &inbound.target.key()).await?;
+    Ok(reply::json(200, &one(api, inbound, &object)?))
+}
+
+/// The object at `key`.
+///
+/// # Errors
+/// 404: there is none.
+pub(super) async fn stored(api: &Api, key: &ObjectKey) -> Result<Object, Status> {
+    let found = api.store.get(key).await.map_err(refused)?;
+    found.ok_or_else(|| Status::not_found(key))
+}
+
+/// An object in the form that the client accepts.
+pub(super) fn one(api: &Api, inbound: &Inbound, object: &Object) -> Result<Value, Status> {
+    let kind = inbound.target.kind;
+    Ok(match inbound.form {
+        Form::Table => {
+            let row = table::row(kind, object, inbound.query.include()?, api.clock.now());
+            let metadata = json!({ "resourceVersion": object.metadata.resource_version });
+            table::table(&table::definitions(kind), vec![row], &metadata)
+        }
+        Form::Metadata => table::metadata_only(object),
+        Form::Plain | Form::Aggregated(_) => json!(object),
+    })
+}
+
+/// What the selectors of a request select.
+pub(super) fn selection(target: &Target, query: &Query) -> Result<Selection, Status> {
+    Selection::parse(target.kind, query.labels(), query.fields()).map_err(Status::bad_request)
+}
+
+/// GET of a collection.
+pub(super) async fn list(api: &Api, inbound: &Inbound) -> Result<Reply, Status> {
+    let (target, query) = (&inbound.target, &inbound.query);
+    let selection = selection(target, query)?;
+    let token = query.continuation().map(Token::read).transpose()?;
+    let exact = query.exact()?;
+    if let Since::Version(version) = query.since()? {
+        if token.is_some() {
+            let why = "specifying resource version is not allowed when using continue";
+            return Err(Status::bad_request(why));
+        }
+        reached(api, version, exact).await?;
+    }
+    let mut listing = listing(api, target).await?;
+    listing.items.retain(|object| selection.matches(object));
+    let page = page(listing, query.limit()?, token.as_ref(), selection.is_all());
+    Ok(reply::json(200, &many(api, inbound, &page)?))
+}
+
+/// All objects of a target's kind and namespace.
+pub(super) async fn listing(api: &Api, target: &Target) -> Result<Listing, Status> {
+    let namespace = Some(target.namespace.as_str()).filter(|name| !name.is_empty());
+    let listing = api.store.list(target.kind, namespace).await;
+    listing.map_err(refused)
+}
+
+/// Waits until the store has reached a version.
+async fn reached(api: &Api, wanted: ResourceVersion, exact: bool) -> Result<(), Status> {
+    let (attempts, pause) = CATCH_UP;
+    let mut latest = api.store.version().await.map_err(refused)?;
+    for _ in 0..attempts {
+        if latest >= wanted {
+            break;
+        }
+        api.clock.sleep(pause).await;
+        latest = api.store.version().await.map_err(refused)?;
+    }
+    if latest < wanted {
+        return Err(Status::too_large_version(wanted.0, latest.0));
+    }
+    if exact && latest != wanted {
+        return Err(Status::expired(format!(
+            "The provided resource version is too old: {wanted}, the latest is {latest}; list \
+             without resourceVersionMatch=Exact"
+        )));
+    }
+    Ok(())
+}
+
+/// A part of a list.
+struct Page {
+    items: Vec<Object>,
+    metadata: Value,
+}
+
+/// Cuts the page out of a list that starts after `token`.
+///
+/// The version of all pages is that of the first one: a watch from it repeats what changed
+/// between the pages, and misses nothing.
+fn page(listing: Listing, limit: Option<usize>, token: Option<&Token>, all: bool) -> Page {
+    let Listing { mut items, version } = listing;
+    let version = token.map_or(version.0, |token| token.version);
+    if let Some(token) = token {
+        let after = (&token.namespace, &token.name);
+        items.retain(|object| (&object.metadata.namespace, &object.metadata.name) > after);
+    }
+    let mut metadata = json!({ "resourceVersion": version.to_string(), "continue": "" });
+    if let Some(limit) = limit.filter(|limit| *limit < items.len()) {
+        let rest = items.split_off(limit);
+        if let Some(last) = items.last() {
+            let token = Token {
+                version,
+                namespace: last.metadata.namespace.clone(),
+                name: last.metadata.name.clone(),
+            };
+            metadata["continue"] = json!(token.write());
+        }
+        if all {
+            metadata["remainingItemCount"] = json!(rest.len());
+        }
+    }
+    Page { items, metadata }
+}
+
+fn many(api: &Api, inbound: &Inbound, page: &Page) -> Result<Value, Status> {
+    let kind = inbound.target.kind;
+    let Page { items, metadata } = page;
+    Ok(match inbound.form {
+        Form::Table => {
+            let (include, now) = (inbound.query.include()?, api.clock.now());
+            let row = |object| table::row(kind, object, include, now);
+            let rows = items.iter().map(row).collect();
+            table::table(&table::definitions(kind), rows, metadata)
+        }
+        Form::Metadata => json!({
+            "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+            "metadata": metadata,
+            "items": items.iter().map(table::metadata_only).collect::<Vec<_>>(),
+        }),
+        Form::Plain | Form::Aggregated(_) => json!({
+            "kind": format!("{}List", kind.name()), "apiVersion": kind.api_version(),
+            "metadata": metadata, "items": items,
+        }),
+    })
+}
+
+/// Where the next page begins.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Token {
+    version: u64,
+    namespace: String,
+    name: String,
+}
+
+impl Token {
+    fn write(&self) -> String {
+        let text = serde_json::to_vec(self).expect("a token has text keys");
+        URL_SAFE_NO_PAD.encode(text)
+    }
+
+    fn read(text: &str) -> Result<Self, Status> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok();
+        bytes
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .ok_or_else(|| Status::bad_request("continue key is not valid: list from the start"))
+    }
+}
+
+/// A refusal of the store, as clients are told of it.
+pub(super) fn refused(error: StoreError) -> Status {
+    match error {
+        StoreError::NotFound(key) => Status::not_found(&key),
+        StoreError::AlreadyExists(key) => Status::already_exists(&key, false),
+        StoreError::Conflict { key, why } => {
+            let message = format!(
+                "the object has been modified; please apply your changes to the latest version \
+                 and try again ({why})"
+            );
+            Status::conflict(&key, &message)
+        }
+        StoreError::Expired { from, oldest } => Status::expired(format!(
+            "too old resource version: {from} ({oldest}); list again"
+        )),
+        error => {
+            tracing::error!(error = &error as &dyn std::error::Error, "store failed");
+            Status::internal(error.to_string())
+        }
+    }
+}
+
+/// As [`refused`], where an object is written.
+pub(super) fn refused_write(key: &ObjectKey, error: StoreError) -> Status {
+    match error {
+        StoreError::Invalid(why) => {
+            let (field, why) = why.split_once(": ").unwrap_or(("", &why));
+            Status::invalid(key.kind, &key.name, vec![Cause::forbidden(field, why)])
+        }
+        error => refused(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listing(names: &[&str]) -> Listing {
+        let object = |name: &&str| {
+            let value = json!({"apiVersion": "v1", "kind": "Secret",
+                               "metadata": {"name": name, "namespace": "default"}});
+            serde_json::from_value(value).unwrap()
+        };
+        Listing {
+            items: names.iter().map(object).collect(),
+            version: ResourceVersion(7),
+        }
+    }
+
+    fn names(page: &Page) -> Vec<&str> {
+        page.items
+            .iter()
+            .map(|o| o.metadata.name.as_str())
+            .collect()
+    }
+
+    #[test]
+    fn pages_follow_each_other_without_a_gap() {
+        let all = ["a", "b", "c"];
+        let first = page(listing(&all), Some(2), None, true);
+        assert_eq!(names(&first), ["a", "b"]);
+        assert_eq!(first.metadata["remainingItemCount"], 1);
+        let token = Token::read(first.metadata["continue"].as_str().unwrap()).unwrap();
+        let last = page(listing(&["a", "b", "bb", "c"]), Some(2), Some(&token), true);
+        assert_eq!(names(&last), ["bb", "c"]);
+        assert_eq!(
+            last.metadata,
+            json!({"resourceVersion": "7", "continue": ""})
+        );
+    }
+
+    #[test]
+    fn a_token_that_is_none_is_refused() {
+        assert_eq!(Token::read("garbage!").unwrap_err().code, 400);
+    }
+}

@@ -1,0 +1,179 @@
+//! What a path means.
+
+use crate::types::meta::{Kind, ObjectKey};
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Route<'a> {
+    /// `/livez`, `/healthz`, `/readyz`.
+    Health(Check),
+    /// `/metrics`.
+    Metrics,
+    /// `/version`.
+    Version,
+    /// `/openapi/v2`, which is there but empty.
+    OpenApiV2,
+    /// `/openapi/v3`.
+    OpenApiRoot,
+    /// `/openapi/v3/…`: the document of a group and version, like `apis/weir.dev/v1alpha1`.
+    OpenApi(&'a str),
+    /// `/api`.
+    CoreVersions,
+    /// `/apis`.
+    Groups,
+    /// `/apis/GROUP`.
+    Group(&'a str),
+    /// `/api/v1` or `/apis/GROUP/VERSION`: group and version.
+    Resources(&'a str, &'a str),
+    /// Objects.
+    Objects(Target),
+    /// Nothing, below a path where Kubernetes answers with a `Status`.
+    UnknownResource,
+    /// Nothing.
+    Unknown,
+}
+
+/// See [`Route::Health`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Check {
+    Live,
+    Ready,
+}
+
+/// Which objects.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Target {
+    pub(super) kind: Kind,
+    /// Empty for all namespaces, and for kinds that have none.
+    pub(super) namespace: String,
+    /// Nothing for a collection.
+    pub(super) name: Option<String>,
+    pub(super) part: Part,
+}
+
+/// The subresource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Whole,
+    Status,
+    /// The plan that applying the body would start.
+    Plan,
+}
+
+impl Target {
+    /// The object's key; of a collection, one without a name.
+    pub(super) fn key(&self) -> ObjectKey {
+        let name = self.name.as_deref().unwrap_or_default();
+        ObjectKey::new(self.kind, &self.namespace, name)
+    }
+}
+
+/// Reads a path, without its query.
+pub(super) fn route(path: &str) -> Route<'_> {
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    match parts.as_slice() {
+        ["livez" | "healthz"] => Route::Health(Check::Live),
+        ["readyz"] => Route::Health(Check::Ready),
+        ["metrics"] => Route::Metrics,
+        ["version"] => Route::Version,
+        ["openapi", "v2"] => Route::OpenApiV2,
+        ["openapi", "v3"] => Route::OpenApiRoot,
+        ["openapi", "v3", ..] => {
+            Route::OpenApi(path.trim_matches('/').trim_start_matches("openapi/v3/"))
+        }
+        ["api"] => Route::CoreVersions,
+        ["apis"] => Route::Groups,
+        ["api", version] => Route::Resources("", version),
+        ["apis", group] => Route::Group(group),
+        ["apis", group, version] => Route::Resources(group, version),
+        ["api", version, rest @ ..] => {
+            objects("", version, rest).map_or(Route::UnknownResource, Route::Objects)
+        }
+        ["apis", group, version, rest @ ..] => {
+            objects(group, version, rest).map_or(Route::Unknown, Route::Objects)
+        }
+        _ => Route::Unknown,
+    }
+}
+
+fn objects(group: &str, version: &str, rest: &[&str]) -> Option<Target> {
+    let of = |plural: &str| {
+        Kind::ALL
+            .into_iter()
+            .find(|kind| (kind.group(), kind.version(), kind.plural()) == (group, version, plural))
+    };
+    let (kind, namespace, rest) = match rest {
+        ["namespaces", namespace, plural, rest @ ..]
+            if of(plural).is_some_and(Kind::namespaced) =>
+        {
+            (of(plural)?, *namespace, rest)
+        }
+        [plural, rest @ ..] => (of(plural)?, "", rest),
+        [] => return None,
+    };
+    let (name, part) = match rest {
+        [] => (None, Part::Whole),
+        _ if kind.namespaced() && namespace.is_empty() => return None,
+        [name] => (Some(*name), Part::Whole),
+        [name, "status"] if kind.has_status() => (Some(*name), Part::Status),
+        [name, "plan"] if kind == Kind::ClearwaterStack => (Some(*name), Part::Plan),
+        _ => return None,
+    };
+    Some(Target {
+        kind,
+        namespace: namespace.to_owned(),
+        name: name.map(str::to_owned),
+        part,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(path: &str) -> Option<(Kind, String, Option<String>, Part)> {
+        match route(path) {
+            Route::Objects(t) => Some((t.kind, t.namespace, t.name, t.part)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn objects_are_found_by_group_version_and_plural() {
+        let base = "/apis/weir.dev/v1alpha1";
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            target(&format!("{base}/namespaces/lab/machines/ims-bono-0/status")),
+            Some((
+                Kind::Machine,
+                "lab".into(),
+                some("ims-bono-0"),
+                Part::Status
+            ))
+        );
+        assert_eq!(
+            target(&format!("{base}/clearwaterstacks")),
+            Some((Kind::ClearwaterStack, String::new(), None, Part::Whole))
+        );
+        assert_eq!(
+            target("/api/v1/namespaces/lab"),
+            Some((Kind::Namespace, String::new(), some("lab"), Part::Whole))
+        );
+        assert_eq!(
+            target("/api/v1/namespaces/lab/secrets"),
+            Some((Kind::Secret, "lab".into(), None, Part::Whole))
+        );
+    }
+
+    #[test]
+    fn what_is_not_served_is_unknown() {
+        assert_eq!(route("/api/v1/pods"), Route::UnknownResource);
+        assert_eq!(route("/apis/apps/v1/deployments"), Route::Unknown);
+        assert_eq!(route("/apis/weir.dev/v1alpha1/machines/x"), Route::Unknown);
+        assert_eq!(
+            route("/api/v1/namespaces/a/secrets/s/status"),
+            Route::UnknownResource
+        );
+        assert_eq!(route("/"), Route::Unknown);
+    }
+}

@@ -1,0 +1,160 @@
+//! The HTTPS server: connections in, answers out, and an orderly end.
+
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use axum::{body::Body, http::Request};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{interval, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    auth::Tokens,
+    dispatch::{self, Api, DEFAULT_NAMESPACE, Hooks, Limits},
+    openapi::Documents,
+    tls::{RENEW_EVERY, Tls},
+};
+use crate::{
+    clock::Clock,
+    store::{Store, StoreError},
+    types::meta::{Kind, Object},
+};
+
+/// Time for requests in flight to finish when the server stops.
+const GRACE: Duration = Duration::from_secs(2);
+/// Time for a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Time for the head of a request, from when the connection is free for it. It is also how long
+/// a client may keep an idle connection: longer than clients wait between requests.
+const HEAD: Duration = Duration::from_secs(180);
+/// Pause after a connection could not be accepted, for example for want of file descriptors.
+const REST: Duration = Duration::from_millis(100);
+
+/// What a server is made of.
+pub struct Config {
+    /// The objects that it serves.
+    pub store: Store,
+    /// Its certificate.
+    pub tls: Tls,
+    /// Who is let in.
+    pub tokens: Tokens,
+    /// The time, for ages in tables.
+    pub clock: Clock,
+    /// What it asks of the rest of Weir.
+    pub hooks: Arc<dyn Hooks>,
+    /// How much is let in.
+    pub limits: Limits,
+}
+
+/// Serves the API on `listener` until `stop`. Then it accepts nothing more, ends all watches and
+/// lets other requests finish, for at most two seconds.
+///
+/// The namespace `default` is made if it is missing.
+///
+/// # Errors
+/// The store takes no writes.
+pub async fn serve(
+    listener: TcpListener,
+    config: Config,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    make_default_namespace(&config.store).await?;
+    let acceptor = TlsAcceptor::from(config.tls.config());
+    let tls = config.tls.clone();
+    let free = Arc::new(Semaphore::new(config.limits.connections));
+    let api = Arc::new(Api {
+        store: config.store,
+        tokens: config.tokens,
+        clock: config.clock,
+        hooks: config.hooks,
+        documents: Documents::new(),
+        watches: Arc::new(Semaphore::new(config.limits.watches)),
+        limits: config.limits,
+        stop: stop.clone(),
+    });
+    let connections = TaskTracker::new();
+    let mut renewal = interval(RENEW_EVERY);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            _ = renewal.tick() => None,
+            accepted = listener.accept() => Some(accepted),
+        };
+        match accepted {
+            None => tls.renew(),
+            Some(Ok((stream, peer))) => match free.clone().try_acquire_owned() {
+                Ok(permit) => {
+                    let served = connection(api.clone(), stream, peer, acceptor.clone());
+                    connections.spawn(async move {
+                        served.await;
+                        drop(permit);
+                    });
+                }
+                Err(_) => tracing::warn!(%peer, "too many connections"),
+            },
+            Some(Err(error)) => {
+                tracing::warn!(%error, "connection not accepted");
+                api.clock.sleep(REST).await;
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+    Ok(())
+}
+
+async fn make_default_namespace(store: &Store) -> io::Result<()> {
+    let namespace = json!({
+        "apiVersion": "v1", "kind": Kind::Namespace.name(),
+        "metadata": { "name": DEFAULT_NAMESPACE },
+    });
+    let namespace: Object = serde_json::from_value(namespace)?;
+    match store.create(namespace).await {
+        Ok(_) | Err(StoreError::AlreadyExists(_)) => Ok(()),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+/// Serves one connection to its end; after `stop`, to the end of its present request.
+async fn connection(api: Arc<Api>, stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor) {
+    let stop = api.stop.clone();
+    let handshake = timeout(HANDSHAKE, acceptor.accept(stream));
+    let stream = match stop.run_until_cancelled(handshake).await {
+        Some(Ok(Ok(stream))) => TokioIo::new(stream),
+        Some(Ok(Err(error))) => return tracing::debug!(%peer, %error, "no TLS handshake"),
+        Some(Err(_)) | None => return,
+    };
+    let service = service_fn(move |request: Request<Incoming>| {
+        let api = api.clone();
+        async move {
+            let reply = dispatch::answer(api, peer, request.map(Body::new)).await;
+            Ok::<_, Infallible>(reply)
+        }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .serve_connection(stream, service);
+    let mut served = pin!(served);
+    let ended = match stop.run_until_cancelled(served.as_mut()).await {
+        Some(ended) => ended,
+        None => {
+            served.as_mut().graceful_shutdown();
+            match timeout(GRACE, served).await {
+                Ok(ended) => ended,
+                Err(_) => return tracing::debug!(%peer, "connection cut off"),
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "connection broke off");
+    }
+}

@@ -1,0 +1,342 @@
+//! The controller's own certificate authority, its server certificate and the bearer token.
+//!
+//! Everything lives in the state folder and is made at the first start: `tls/ca.crt`,
+//! `tls/ca.key`, `tls/server.crt`, `tls/server.key` and `token`. The authority is kept for good,
+//! because clients have its certificate in their kubeconfigs; the server certificate is made anew
+//! whenever little of its life is left or the address has changed, also while the server runs.
+
+use std::{
+    fmt, io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::{SignedDuration, Timestamp, tz::Offset};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use tokio_rustls::rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use x509_parser::{
+    extensions::GeneralName,
+    prelude::{FromDer, X509Certificate},
+};
+
+use super::files;
+use crate::{clock::Clock, types::core::Confidential};
+
+/// How long the authority is good for. Clients trust it by file, so nothing is gained by less.
+const CA_DAYS: i64 = 3650;
+/// How long a server certificate is good for; below the 398 days that public clients accept.
+const SERVER_DAYS: i64 = 365;
+/// What clocks of clients may be behind ours.
+const SKEW_DAYS: i64 = 1;
+/// Bits of a bearer token / 8.
+const TOKEN_BYTES: usize = 32;
+/// How often the server looks whether its certificate is to be renewed.
+pub(super) const RENEW_EVERY: Duration = Duration::from_secs(3600);
+
+/// Why there is no certificate or token.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {doing}", path.display())]
+pub struct TlsError {
+    path: PathBuf,
+    doing: &'static str,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// The server's end of TLS; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    config: Arc<ServerConfig>,
+    identity: Arc<Identity>,
+}
+
+/// The authority and the certificate in use.
+struct Identity {
+    folder: PathBuf,
+    names: Vec<String>,
+    clock: Clock,
+    ca: String,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    key: Arc<CertifiedKey>,
+    renew_at: Timestamp,
+}
+
+impl Tls {
+    /// Reads the certificates below `dir`, or makes those that are missing, for a server that
+    /// listens on `address`.
+    ///
+    /// # Errors
+    /// A file cannot be read or written, or is no certificate or key. Nothing is overwritten
+    /// then; moving `tls/` away makes everything new.
+    pub fn prepare(dir: &Path, address: IpAddr, clock: &Clock) -> Result<Self, TlsError> {
+        let folder = dir.join("tls");
+        let now = clock.now();
+        let names = names(address);
+        let ca = authority(&folder, now)?;
+        let current = match stored(&folder, &names, &ca)? {
+            Some(current) if now < current.renew_at => current,
+            _ => issue(&folder, &names, &ca, now)?,
+        };
+        let identity = Arc::new(Identity {
+            folder,
+            names,
+            clock: clock.clone(),
+            ca,
+            current: Mutex::new(current),
+        });
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring offers the default versions of TLS")
+            .with_no_client_auth()
+            .with_cert_resolver(identity.clone());
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self {
+            config: Arc::new(config),
+            identity,
+        })
+    }
+
+    /// The authority's certificate, for kubeconfigs.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        &self.identity.ca
+    }
+
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        self.config.clone()
+    }
+
+    /// Renews the server certificate if little of its life is left.
+    pub(super) fn renew(&self) {
+        let identity = &self.identity;
+        let now = identity.clock.now();
+        if now < identity.current().renew_at {
+            return;
+        }
+        match issue(&identity.folder, &identity.names, &identity.ca, now) {
+            Ok(new) => *identity.current() = new,
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "certificate not renewed"
+                );
+            }
+        }
+    }
+}
+
+impl Identity {
+    fn current(&self) -> std::sync::MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ResolvesServerCert for Identity {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current().key.clone())
+    }
+}
+
+/// The bearer token in `dir/token`, made at the first call.
+///
+/// # Errors
+/// The file cannot be read or written.
+pub fn token(dir: &Path) -> Result<Confidential, TlsError> {
+    let path = dir.join("token");
+    let stored = files::read_if_present(&path).map_err(failed(&path, "cannot read the token"))?;
+    if let Some(token) = stored.map(|text| text.trim().to_owned())
+        && !token.is_empty()
+    {
+        return Ok(Confidential::new(token));
+    }
+    let mut bytes = [0; TOKEN_BYTES];
+    ring::default_provider()
+        .secure_random
+        .fill(&mut bytes)
+        .map_err(|_| io::Error::other("the system gives no random bytes"))
+        .map_err(failed(&path, "cannot make a token"))?;
+    let token = URL_SAFE_NO_PAD.encode(bytes);
+    files::write_private(&path, token.as_bytes())
+        .map_err(failed(&path, "cannot write the token"))?;
+    Ok(Confidential::new(token))
+}
+
+/// What the server is called by: loopback in all its forms, and where it listens.
+fn names(address: IpAddr) -> Vec<String> {
+    let mut names = vec![
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        "::1".to_owned(),
+    ];
+    let text = address.to_string();
+    if !address.is_unspecified() && !names.contains(&text) {
+        names.push(text);
+    }
+    names
+}
+
+/// The authority's certificate; made, with its key, where there is none.
+fn authority(folder: &Path, now: Timestamp) -> Result<String, TlsError> {
+    let path = folder.join("ca.crt");
+    let stored =
+        files::read_if_present(&path).map_err(failed(&path, "cannot read the certificate"))?;
+    if let Some(pem) = stored {
+        return Ok(pem);
+    }
+    let key = KeyPair::generate().map_err(failed(&path, "cannot make a certificate authority"))?;
+    let mut params = ca_params();
+    limit(&mut params, now, CA_DAYS);
+    let certificate = params
+        .self_signed(&key)
+        .map_err(failed(&path, "cannot make a certificate authority"))?;
+    save(&folder.join("ca.key"), &key.serialize_pem())?;
+    save(&path, &certificate.pem())?;
+    Ok(certificate.pem())
+}
+
+/// What the authority is, apart from its key and its time: always the same, so that it can sign
+/// again after a restart.
+fn ca_params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "weir authority");
+    params
+}
+
+/// A new server certificate, stored and ready for use.
+fn issue(folder: &Path, names: &[String], ca: &str, now: Timestamp) -> Result<Current, TlsError> {
+    let path = folder.join("server.crt");
+    let ca_key_path = folder.join("ca.key");
+    let ca_key = std::fs::read_to_string(&ca_key_path)
+        .map_err(failed(&ca_key_path, "cannot read the authority's key"))?;
+    let ca_key =
+        KeyPair::from_pem(&ca_key).map_err(failed(&path, "cannot make a server certificate"))?;
+    let mut params = CertificateParams::new(names.to_vec())
+        .map_err(failed(&path, "cannot make a server certificate"))?;
+    params.distinguished_name.push(DnType::CommonName, "weir");
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    limit(&mut params, now, SERVER_DAYS);
+    let key = KeyPair::generate().map_err(failed(&path, "cannot make a server certificate"))?;
+    let certificate = params
+        .signed_by(&key, &Issuer::new(ca_params(), ca_key))
+        .map_err(failed(&path, "cannot make a server certificate"))?;
+    save(&folder.join("server.key"), &key.serialize_pem())?;
+    save(&path, &certificate.pem())?;
+    stored(folder, names, ca)?
+        .ok_or_else(|| failed(&path, "cannot make a server certificate")("it names other hosts"))
+}
+
+/// The stored server certificate, if there is one for these names.
+fn stored(folder: &Path, names: &[String], ca: &str) -> Result<Option<Current>, TlsError> {
+    let path = folder.join("server.crt");
+    let key_path = folder.join("server.key");
+    let read = |path: &Path| {
+        files::read_if_present(path).map_err(failed(path, "cannot read the server certificate"))
+    };
+    let (Some(certificate), Some(key)) = (read(&path)?, read(&key_path)?) else {
+        return Ok(None);
+    };
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes())
+        .map_err(failed(&path, "this is no server certificate"))?;
+    let (renew_at, covered) = describe(&certificate)
+        .ok_or_else(|| failed(&path, "this is no server certificate")("it cannot be read"))?;
+    if names.iter().any(|name| !covered.contains(name)) {
+        return Ok(None);
+    }
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+        .map_err(failed(&key_path, "this is no private key"))?;
+    let ca = CertificateDer::from_pem_slice(ca.as_bytes())
+        .map_err(failed(&path, "this is no server certificate"))?;
+    let key = CertifiedKey::from_der(vec![certificate, ca], key, &ring::default_provider())
+        .map_err(failed(&path, "this is no server certificate"))?;
+    Ok(Some(Current {
+        key: Arc::new(key),
+        renew_at,
+    }))
+}
+
+/// When a certificate is to be renewed (a third of its life before its end), and its names.
+fn describe(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Vec<String>)> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let start = parsed.validity().not_before.timestamp();
+    let end = parsed.validity().not_after.timestamp();
+    let names = parsed
+        .subject_alternative_name()
+        .ok()??
+        .value
+        .general_names
+        .iter()
+        .filter_map(name_text)
+        .collect();
+    Some((Timestamp::from_second(end - (end - start) / 3).ok()?, names))
+}
+
+fn name_text(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => {
+            let address = <[u8; 4]>::try_from(*bytes)
+                .map(IpAddr::from)
+                .or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
+            address.ok().map(|address| address.to_string())
+        }
+        _ => None,
+    }
+}
+
+/// Makes a certificate good from a day ago until `days` from now, in whole days.
+fn limit(params: &mut CertificateParams, now: Timestamp, days: i64) {
+    let day = |offset: i64| {
+        let date = Offset::UTC
+            .to_datetime(now + SignedDuration::from_hours(24 * offset))
+            .date();
+        let month = u8::try_from(date.month()).expect("a month is between 1 and 12");
+        let day = u8::try_from(date.day()).expect("a day is between 1 and 31");
+        rcgen::date_time_ymd(i32::from(date.year()), month, day)
+    };
+    params.not_before = day(-SKEW_DAYS);
+    params.not_after = day(days);
+}
+
+fn save(path: &Path, pem: &str) -> Result<(), TlsError> {
+    files::write_private(path, pem.as_bytes()).map_err(failed(path, "cannot write the file"))
+}
+
+fn failed<E>(path: &Path, doing: &'static str) -> impl FnOnce(E) -> TlsError + use<E>
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let path = path.to_owned();
+    move |source| TlsError {
+        path,
+        doing,
+        source: source.into(),
+    }
+}
