@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{
     error::ErrorKind,
     findings::Findings,
-    value::{identifier, part, selector},
+    value::{identifier, part, selector, sendable},
 };
 use crate::types::{
     role::{Protocol, Role},
@@ -127,7 +127,7 @@ fn private(field: &str, cidr: Ipv4Net, findings: &mut Findings) {
     if LOOPBACK.contains(&cidr) {
         findings.warn(
             field,
-            "a loopback range: only Weir's own simulator takes it for a VPC",
+            "a loopback range, which no real CloudStack takes for a VPC",
         );
     } else if !PRIVATE.iter().any(|private| private.contains(&cidr)) {
         let remedy = "choose from 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16";
@@ -195,6 +195,7 @@ fn rules_check(rules: &[Value], findings: &mut Findings) {
 }
 
 fn rule(field: &str, rule: &RuleSpec, findings: &mut Findings) {
+    sendable(&format!("{field}.reason"), &rule.reason, findings);
     let ports = [("startPort", rule.start_port), ("endPort", rule.end_port)];
     for (name, port) in ports {
         let Some(port) = port else { continue };

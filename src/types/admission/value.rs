@@ -12,6 +12,9 @@ use crate::types::{duration::Duration, stack::Selector};
 /// A day: nothing that Weir waits for, or does regularly, takes longer.
 pub(super) const DAY: Std = Std::from_secs(86_400);
 
+/// Longest parameter of CloudStack's that does not say otherwise, in bytes.
+const PARAMETER_MAX: usize = 255;
+
 /// A member of an object as its own type; none where it is absent or has another shape, which
 /// is told elsewhere.
 pub(super) fn part<T: DeserializeOwned>(object: &Value, name: &str) -> Option<T> {
@@ -42,10 +45,20 @@ pub(super) fn filled(field: &str, text: &str, findings: &mut Findings) {
     if text.trim().is_empty() {
         findings.invalid(field, text, ("empty", "write it out, or remove the field"));
     } else if text.trim() != text {
-        let why = (
-            "a space at an end",
-            "remove the space: CloudStack would compare it",
-        );
+        let why = ("a space at an end", "remove the space: CloudStack would compare it");
+        findings.invalid(field, text, why);
+    }
+    sendable(field, text, findings);
+}
+
+/// A text that CloudStack takes as a parameter: it answers 431 to others.
+pub(super) fn sendable(field: &str, text: &str, findings: &mut Findings) {
+    if text.len() > PARAMETER_MAX {
+        let why = (format!("more than {PARAMETER_MAX} bytes"), "shorten it");
+        findings.add(ErrorKind::FieldValueTooLong, field, text, why);
+    }
+    if text.contains(char::is_control) {
+        let why = ("a control character", "write it on one line, without tabs");
         findings.invalid(field, text, why);
     }
 }
