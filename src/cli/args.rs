@@ -164,6 +164,22 @@ pub struct DiffArgs {
     pub connection: Connection,
 }
 
+/// Some kinds, written `stacks` or `stacks,machines`; never none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kinds(pub Vec<Kind>);
+
+impl FromStr for Kinds {
+    type Err = String;
+
+    fn from_str(words: &str) -> Result<Self, Self::Err> {
+        words
+            .split(',')
+            .map(kind)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
 /// See [`ClientCommand::Get`].
 #[derive(Debug, Args)]
 #[command(
@@ -175,8 +191,8 @@ pub struct DiffArgs {
 pub struct GetArgs {
     /// The kind, or several with commas: stacks, machines, accounts, secrets, events, leases,
     /// namespaces.
-    #[arg(value_name = "KIND", required = true, value_delimiter = ',', value_parser = kind)]
-    pub kinds: Vec<Kind>,
+    #[arg(value_name = "KIND")]
+    pub kinds: Kinds,
     /// Names; without any, all of the namespace.
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,

@@ -187,9 +187,8 @@ async fn wait(
             Change::Put(object) if is_it(&object) => tell(waits_for(&object, console.now()))?,
             // Another of the same name: the one that was meant is gone.
             Change::Put(object) if object.metadata.name == key.name => return Ok(()),
-            Change::Put(_) => {}
             Change::Gone(object) if is_it(&object) => return Ok(()),
-            Change::Gone(_) => {}
+            Change::Put(_) | Change::Gone(_) => {}
             Change::Lost(_, why) => tell(format!("no answer, trying again: {}", clean(&why)))?,
         }
     }

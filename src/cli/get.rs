@@ -50,7 +50,7 @@ fn queries(args: &GetArgs, server: &Server) -> Vec<Query> {
         };
         args.names.iter().map(name).collect::<Vec<_>>()
     };
-    let kinds = args.kinds.iter().copied();
+    let kinds = args.kinds.0.iter().copied();
     match args.names.is_empty() {
         true => kinds.map(base).collect(),
         false => kinds.flat_map(named).collect(),
@@ -68,11 +68,12 @@ async fn tables(console: &Console, args: &GetArgs, server: &Server) -> Result<Ex
     let mut by_kind: BTreeMap<usize, Table> = BTreeMap::new();
     for query in queries(args, server) {
         let mut table = server.table(&query).await?;
-        if args.kinds.len() > 1 {
+        if args.kinds.0.len() > 1 {
             table.qualify(query.kind);
         }
         let place = args
             .kinds
+            .0
             .iter()
             .position(|kind| *kind == query.kind)
             .unwrap_or(0);
@@ -94,7 +95,7 @@ async fn tables(console: &Console, args: &GetArgs, server: &Server) -> Result<Ex
 }
 
 fn nothing(args: &GetArgs, server: &Server) -> String {
-    let kinds: Vec<_> = args.kinds.iter().map(|kind| kind.plural()).collect();
+    let kinds: Vec<_> = args.kinds.0.iter().map(|kind| kind.plural()).collect();
     match args.all_namespaces {
         true => format!("No {} found.", kinds.join(", ")),
         false => format!(
@@ -114,7 +115,7 @@ async fn objects(console: &Console, args: &GetArgs, server: &Server) -> Result<E
         }
     }
     tidy(args, &mut found);
-    let single = args.names.len() == 1 && args.kinds.len() == 1;
+    let single = args.names.len() == 1 && args.kinds.0.len() == 1;
     let shape = if single { Shape::Single } else { Shape::List };
     console.print(&args.output.print(&found, shape)?)?;
     Ok(Exit::Done)
@@ -184,7 +185,7 @@ impl Printed {
         let query = Query::one(key.kind, &key.namespace, &key.name);
         // It may be gone again by now; then the watch says so next.
         if let Ok(mut table) = server.table(&query).await {
-            if args.kinds.len() > 1 {
+            if args.kinds.0.len() > 1 {
                 table.qualify(key.kind);
             }
             let (header, rows) = table.cells(columns(args));
@@ -196,7 +197,7 @@ impl Printed {
     fn gone(&mut self, console: &Console, args: &GetArgs, object: &Object) -> Result<()> {
         self.versions.remove(&identity(object));
         if args.output.is_table() {
-            let name = match (args.kinds.len(), object.key()) {
+            let name = match (args.kinds.0.len(), object.key()) {
                 (2.., Ok(key)) => named(key.kind, &key.name),
                 _ => object.metadata.name.clone(),
             };

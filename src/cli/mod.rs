@@ -21,6 +21,8 @@ mod manifest;
 mod page;
 mod paint;
 mod plan_view;
+#[cfg(test)]
+mod samples;
 mod server;
 mod table;
 mod version;

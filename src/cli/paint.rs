@@ -184,9 +184,10 @@ fn aligned(row: &[Cell], widths: &[usize], layout: Layout) -> String {
     let mut used = layout.indent;
     for (column, cell) in row.iter().enumerate().take(last + 1) {
         let text = cut(&cell.text, layout.width.saturating_sub(used));
+        let room = layout.width.saturating_sub(used + text.chars().count());
         let padding = match column == last {
             true => 0,
-            false => widths[column] + layout.gap - cell.width(),
+            false => room.min(widths[column] + layout.gap - cell.width()),
         };
         line += &layout.paint.tone(cell.tone, &text);
         line += &" ".repeat(padding);

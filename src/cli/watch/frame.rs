@@ -20,6 +20,9 @@ use crate::types::{
 /// Blocks in a bar.
 const BAR: usize = 20;
 
+/// Lines of a screen on which each role may have its own.
+const ROOMY: usize = 24;
+
 /// Lines that steps and events get even where machines would fill the screen.
 const LEAST: usize = 5;
 
@@ -81,11 +84,11 @@ fn header(model: &Model, now: Timestamp, screen: Screen) -> String {
         now.strftime("%H:%M:%S UTC")
     );
     let room = screen.width.saturating_sub(title.chars().count() + 2);
-    let link = screen.paint.tone(tone, &cut(&link, room));
-    format!(
-        "{}  {link}",
-        screen.paint.tone(Tone::Strong, &cut(&title, screen.width))
-    )
+    let title = screen.paint.tone(Tone::Strong, &cut(&title, screen.width));
+    match room {
+        0 => title,
+        room => format!("{title}  {}", screen.paint.tone(tone, &cut(&link, room))),
+    }
 }
 
 fn stacks(model: &Model, now: Timestamp, screen: Screen) -> Vec<String> {
@@ -97,9 +100,10 @@ fn stacks(model: &Model, now: Timestamp, screen: Screen) -> Vec<String> {
     for stack in model.stacks.values() {
         lines.push(String::new());
         lines.extend(stack_lines(stack, now, screen));
-        lines.extend(match model.stacks.len() {
-            1 => bars(stack, screen),
-            _ => vec![counts(stack, screen)],
+        let roomy = model.stacks.len() == 1 && screen.height >= ROOMY;
+        lines.extend(match roomy {
+            true => bars(stack, screen),
+            false => vec![counts(stack, screen)],
         });
     }
     lines
@@ -253,8 +257,9 @@ fn share_out(sections: [(&str, Vec<String>); 3], room: usize, paint: Paint) -> V
         .filter(|(_, lines)| !lines.is_empty())
         .count();
     let mut left = room.saturating_sub(2 * filled);
+    let least = LEAST.min(left.checked_div(filled).unwrap_or(0)).max(1);
     let mut given = sections.each_ref().map(|(_, lines)| {
-        let first = lines.len().min(LEAST).min(left);
+        let first = lines.len().min(least).min(left);
         left -= first;
         first
     });
