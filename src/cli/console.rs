@@ -40,8 +40,8 @@ impl Console {
     /// The reader is gone; [`super::finish`] then ends quietly.
     pub(super) fn print(&self, text: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
-        stdout.write_all(text.as_bytes())?;
-        stdout.flush()
+        let written = stdout.write_all(text.as_bytes());
+        written.and_then(|()| stdout.flush()).map_err(marked)
     }
 
     /// Writes lines to standard output at once.
@@ -59,5 +59,43 @@ impl Console {
     pub(super) fn note(&self, text: &str) {
         // Nobody is left to be told that standard error is closed.
         let _ = writeln!(io::stderr(), "{text}");
+    }
+}
+
+/// The reader of standard output is gone: `weir get … | head`. Told apart from a connection to
+/// the controller that breaks, which the system calls by the same name.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads standard output any more")]
+struct ReaderLeft;
+
+fn marked(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, ReaderLeft),
+        _ => error,
+    }
+}
+
+/// Whether an error is only that the reader left.
+pub(super) fn is_reader_gone(error: &anyhow::Error) -> bool {
+    let left = |cause: &(dyn std::error::Error + 'static)| {
+        let inner = cause
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        inner.is_some_and(|inner| inner.is::<ReaderLeft>())
+    };
+    error.chain().any(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_who_left_is_told_apart_from_a_broken_connection() {
+        let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(is_reader_gone(&marked(broken()).into()));
+        assert!(!is_reader_gone(&broken().into()));
+        let wrapped = anyhow::Error::from(marked(broken())).context("while printing");
+        assert!(is_reader_gone(&wrapped));
     }
 }

@@ -28,10 +28,7 @@ mod table;
 mod version;
 mod watch;
 
-use std::{
-    io::{self, IsTerminal},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use anyhow::{Error, Result};
 
@@ -93,11 +90,7 @@ pub fn finish(outcome: Result<Exit>) -> ExitCode {
 
 /// Tells an error on standard error. A reader who left (`weir get … | head`) is none.
 fn fail(error: &Error, exit: Exit) -> Result<Exit> {
-    let left = |cause: &(dyn std::error::Error + 'static)| {
-        let io = cause.downcast_ref::<io::Error>();
-        io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-    };
-    if error.chain().any(left) && !io::stdout().is_terminal() {
+    if console::is_reader_gone(error) {
         return Ok(Exit::Done);
     }
     Console::new().note(&format!("error: {error:#}"));

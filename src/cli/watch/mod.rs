@@ -10,6 +10,7 @@ mod terminal;
 
 use anyhow::{Result, bail};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     lines::Lines,
@@ -155,6 +156,8 @@ async fn draw(
     mut follower: Follower,
     model: &mut Model,
 ) -> Result<Exit> {
+    // Without this, a polite kill would leave the terminal as a screen that nobody draws.
+    let mut terminated = signal(SignalKind::terminate())?;
     let mut terminal = Terminal::open(console.paint)?;
     loop {
         let now = console.now();
@@ -167,6 +170,7 @@ async fn draw(
             },
             change = follower.next() => change,
             () = tokio::time::sleep(TICK) => continue,
+            _ = terminated.recv() => return Ok(Exit::Failed),
         };
         let mut next = Some(change);
         while let Some(change) = next {
