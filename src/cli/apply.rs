@@ -12,7 +12,7 @@ use super::{
     manifest::{self, Manifest, Scrutiny},
     paint::Paint,
     plan_view::PlanView,
-    server::{Outcome, Server, Write},
+    server::{Outcome, Server, Write, word},
 };
 use crate::types::meta::{Kind, Object};
 
@@ -43,7 +43,7 @@ impl Applied {
 pub(super) async fn apply(console: &Console, args: &ApplyArgs) -> Result<Exit> {
     let namespace = args.connection.namespace.as_deref();
     let manifests = manifest::read(&args.sources, Scrutiny::Full, namespace).await?;
-    let server = Server::connect(&args.connection).await?;
+    let server = Server::connect(&args.connection)?;
     let write = if args.dry_run {
         Write::DryRun
     } else {
@@ -55,7 +55,7 @@ pub(super) async fn apply(console: &Console, args: &ApplyArgs) -> Result<Exit> {
         let object = server.placed(object);
         let result = server.apply(&object, write).await;
         results.push(match &result {
-            Ok(outcome) => Applied::new(&object, outcome.word(), None),
+            Ok(applied) => Applied::new(&object, word(applied.outcome), None),
             Err(error) => Applied::new(&object, "failed", Some(format!("{error:#}"))),
         });
         match result {
@@ -93,7 +93,7 @@ impl Difference {
     fn is_empty(&self) -> bool {
         match self {
             Self::Plan(plan) => plan.is_empty(),
-            Self::Object(applied) => applied.outcome == Outcome::Unchanged.word(),
+            Self::Object(applied) => applied.outcome == word(Outcome::Unchanged),
         }
     }
 
@@ -120,7 +120,7 @@ fn would(outcome: &str) -> String {
 pub(super) async fn diff(console: &Console, args: &DiffArgs) -> Result<Exit> {
     let namespace = args.connection.namespace.as_deref();
     let manifests = manifest::read(&args.sources, Scrutiny::Full, namespace).await?;
-    let server = Server::connect(&args.connection).await?;
+    let server = Server::connect(&args.connection)?;
     let mut differences = Vec::new();
     for Manifest { object, file } in &manifests {
         let object = server.placed(object);

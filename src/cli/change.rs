@@ -22,7 +22,7 @@ use crate::types::{
 /// Sets the replicas of some roles.
 pub(super) async fn scale(console: &Console, args: &ScaleArgs) -> Result<Exit> {
     let wanted = distinct(&args.counts)?;
-    let server = Server::connect(&args.connection).await?;
+    let server = Server::connect(&args.connection)?;
     let object = server.need(Kind::ClearwaterStack, &args.stack).await?;
     let stack: ClearwaterStack = object.decode()?;
     if wanted.contains_key(&Role::Dns) && stack.spec.dns.mode == DnsMode::None {
@@ -77,7 +77,7 @@ pub(super) async fn pause(console: &Console, args: &PauseArgs) -> Result<Exit> {
         bail!("--why: say why, so that whoever finds the stack paused knows");
     }
     let until = end_of_pause(console.now(), args)?;
-    let server = Server::connect(&args.connection).await?;
+    let server = Server::connect(&args.connection)?;
     let patch = pause_patch(Some((until, why)));
     let changed = server
         .patch(Kind::ClearwaterStack, &args.stack, &patch)
@@ -99,7 +99,7 @@ fn end_of_pause(now: Timestamp, args: &PauseArgs) -> Result<Timestamp> {
 
 /// Ends a pause.
 pub(super) async fn resume(console: &Console, args: &ResumeArgs) -> Result<Exit> {
-    let server = Server::connect(&args.connection).await?;
+    let server = Server::connect(&args.connection)?;
     let object = server.need(Kind::ClearwaterStack, &args.stack).await?;
     let paused = object.metadata.annotations.contains_key(PAUSED_UNTIL);
     if !paused {

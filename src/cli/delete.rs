@@ -13,7 +13,7 @@ use super::{
     format::{json_text, named},
     manifest::{self, Scrutiny},
     paint::clean,
-    server::{Query, Server},
+    server::{Deletion, Query, Server},
 };
 use crate::types::{
     id::Uid,
@@ -37,7 +37,7 @@ struct Deleted {
 /// Deletes one object after the other: what refers goes before what is referred to, and the
 /// account's keys stay until the last stack that needs them is gone.
 pub(super) async fn run(console: &Console, args: &DeleteArgs) -> Result<Exit> {
-    let server = Server::connect(&args.connection).await?;
+    let server = Server::connect(&args.connection)?;
     let keys = keys(args, &server).await?;
     let work = delete_all(console, args, &server, &keys);
     let Some(timeout) = args.timeout else {
@@ -128,14 +128,14 @@ async fn delete_one(
     server: &Server,
     key: &ObjectKey,
 ) -> Result<&'static str> {
-    let Some(object) = server.get_key(key).await? else {
+    let Some(object) = server.get(key).await? else {
         return absent(args, key);
     };
-    if server.delete(key).await?.is_none() {
-        return absent(args, key);
-    }
-    if !args.wait {
-        return Ok("deleting");
+    match (server.delete(key).await?, args.wait) {
+        (Deletion::Absent, _) => return absent(args, key),
+        (Deletion::Gone, _) => return Ok("deleted"),
+        (Deletion::Marked, false) => return Ok("deleting"),
+        (Deletion::Marked, true) => {}
     }
     wait(console, args, server, (key, object.metadata.uid)).await?;
     Ok("deleted")

@@ -24,7 +24,7 @@ use crate::types::{
 
 /// Prints events; with `-w`, stays.
 pub(super) async fn run(console: &Console, args: &EventsArgs) -> Result<Exit> {
-    let server = Server::connect(&args.connection).await?;
+    let server = Server::connect(&args.connection)?;
     let mut query = Query::all(Kind::Event, server.namespace());
     if args.all_namespaces {
         query.namespace = None;

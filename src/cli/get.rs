@@ -21,7 +21,7 @@ const REMEMBERED_ROWS: usize = 200;
 
 /// Prints what was asked for; with `-w`, stays.
 pub(super) async fn run(console: &Console, args: &GetArgs) -> Result<Exit> {
-    let server = Server::connect(&args.connection).await?;
+    let server = Server::connect(&args.connection)?;
     if args.watch {
         return watch(console, args, &server).await;
     }

@@ -36,7 +36,7 @@ pub(super) async fn version(console: &Console, args: &VersionArgs) -> Result<Exi
 }
 
 async fn ask(args: &VersionArgs) -> Result<Value> {
-    let server = Server::connect(&args.connection).await?;
+    let server = Server::connect(&args.connection)?;
     server.version().await
 }
 

@@ -23,7 +23,7 @@ use crate::types::{
     account::CloudAccount,
     core::{Event, Secret},
     machine::Machine,
-    meta::{Kind, Object, Resource},
+    meta::{Kind, Object, ObjectKey, Resource},
     stack::ClearwaterStack,
 };
 
@@ -40,7 +40,7 @@ struct Found {
 
 /// Prints the description of an object.
 pub(super) async fn run(console: &Console, args: &DescribeArgs) -> Result<Exit> {
-    let server = Server::connect(&args.connection).await?;
+    let server = Server::connect(&args.connection)?;
     let found = find(&server, args.kind, &args.name).await?;
     match args.output {
         Report::Text => console.print(&found.text(args.kind, console))?,
@@ -75,8 +75,7 @@ async fn find(server: &Server, kind: Kind, name: &str) -> Result<Found> {
         Kind::Machine => {
             // A machine can be described without its stack, if with less to say.
             if let Ok(machine) = found.object.decode::<Machine>() {
-                let stack = server
-                    .get(Kind::ClearwaterStack, &machine.spec.stack_ref.name)
+                let stack = server.get(&ObjectKey::new(Kind::ClearwaterStack, &namespace, &machine.spec.stack_ref.name))
                     .await;
                 found.stack = stack.ok().flatten().and_then(|stack| stack.decode().ok());
             }

@@ -31,7 +31,7 @@ pub(super) use model::concerns;
 
 /// Shows one stack or all until somebody quits or `--until` holds.
 pub(super) async fn run(console: &Console, args: &WatchArgs) -> Result<Exit> {
-    let server = Server::connect(&args.connection).await?;
+    let server = Server::connect(&args.connection)?;
     if let Some(stack) = &args.stack {
         server.need(Kind::ClearwaterStack, stack).await?;
     }
