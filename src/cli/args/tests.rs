@@ -1,0 +1,71 @@
+use clap::CommandFactory;
+
+use super::*;
+
+fn parse(line: &str) -> Result<Command, clap::Error> {
+    WeirArgs::try_parse_from(line.split_whitespace()).map(|args| args.command)
+}
+
+#[test]
+fn the_definition_is_consistent() {
+    WeirArgs::command().debug_assert();
+}
+
+#[test]
+fn every_command_has_an_example() {
+    for command in WeirArgs::command().get_subcommands() {
+        let help = command.get_after_help().map(ToString::to_string);
+        assert!(
+            help.is_some_and(|text| text.contains("Example")),
+            "`{}` has no example",
+            command.get_name()
+        );
+    }
+}
+
+#[test]
+fn what_one_would_type_is_understood() {
+    for line in [
+        "weir apply -f a.yaml -f b/ -R --dry-run -n prod",
+        "weir diff -f -",
+        "weir get stacks,machines -o wide -w -A",
+        "weir get cws ims -o jsonpath={.metadata.name}",
+        "weir describe machine ims-bono-0",
+        "weir events ims -w",
+        "weir watch ims --until ready --timeout 30m --plain",
+        "weir delete stack ims --wait=false",
+        "weir delete -f a.yaml",
+        "weir scale ims sprout=3 bono=2",
+        "weir pause ims --for 2h --why storage",
+        "weir resume ims",
+        "weir version -o json",
+        "weir completion zsh",
+        "weir controller --state d --listen 127.0.0.1:0 --log json",
+        "weir demo --exit --keep d --plain",
+        "weir sim --listen 127.0.0.1:0 --profile slow --seed 7 --env-file e --state s",
+        "weir sim break stop-vm ims-sprout-0 --at http://127.0.0.1:1",
+    ] {
+        assert!(parse(line).is_ok(), "{line}: {:?}", parse(line));
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    for line in [
+        "weir apply",
+        "weir get pods",
+        "weir get stacks -o xml",
+        "weir delete",
+        "weir delete stack",
+        "weir delete stack ims -f a.yaml",
+        "weir scale ims",
+        "weir scale ims sprout=-1",
+        "weir scale ims proxy=1",
+        "weir pause ims",
+        "weir watch --timeout 3m",
+        "weir completion powershell",
+    ] {
+        let error = parse(line).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+    }
+}

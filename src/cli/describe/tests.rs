@@ -1,0 +1,103 @@
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{
+    super::{paint::Paint, samples},
+    machine::{self, MachineView},
+    other,
+    stack::{self, StackView},
+};
+use crate::types::{account::CloudAccount, core::Secret, meta::Object};
+
+fn typed<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn now() -> Timestamp {
+    samples::now()
+}
+
+#[test]
+fn a_stack_in_trouble() {
+    let view = StackView {
+        stack: &samples::stack(),
+        machines: &samples::machines(),
+        events: &samples::events(),
+    };
+    insta::assert_snapshot!(stack::describe(&view, now(), Paint::Mono));
+}
+
+#[test]
+fn a_stack_that_nobody_has_looked_at() {
+    let mut stack = samples::stack();
+    stack.status = None;
+    stack.metadata.annotations.clear();
+    let view = StackView {
+        stack: &stack,
+        machines: &[],
+        events: &[],
+    };
+    insta::assert_snapshot!(stack::describe(&view, now(), Paint::Mono));
+}
+
+#[test]
+fn a_machine_being_repaired() {
+    let machines = samples::machines();
+    let view = MachineView {
+        machine: &machines[2],
+        stack: Some(&samples::stack()),
+        events: &samples::events()[1..],
+    };
+    insta::assert_snapshot!(machine::describe(&view, now(), Paint::Mono));
+}
+
+#[test]
+fn a_machine_that_serves_and_whose_stack_cannot_be_read() {
+    let machines = samples::machines();
+    let view = MachineView {
+        machine: &machines[0],
+        stack: None,
+        events: &[],
+    };
+    insta::assert_snapshot!(machine::describe(&view, now(), Paint::Mono));
+}
+
+#[test]
+fn an_account() {
+    let account: CloudAccount = typed(json!({
+        "apiVersion": "weir.dev/v1alpha1", "kind": "CloudAccount",
+        "metadata": {"name": "zurich", "namespace": "default",
+                     "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"endpoint": "https://cloud.example.net/client/api", "secretRef": {"name": "keys"}},
+        "status": {"version": "4.22.0", "lastLook": "2026-01-04T11:59:40Z", "virtualMachines": 12,
+                   "rights": {"expunge": true}, "conditions": [
+            {"type": "Ready", "status": "True", "reason": "Seen", "message": "seen whole",
+             "lastTransitionTime": "2026-01-01T00:01:00Z"}]},
+    }));
+    insta::assert_snapshot!(other::account(&account, &[], now(), Paint::Mono));
+}
+
+#[test]
+fn a_secret_shows_sizes_and_no_values() {
+    let secret: Secret = typed(json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": {"name": "keys", "namespace": "default"},
+        "data": {"apiKey": "aHVudGVyMg==", "secretKey": "aHVudGVyMw=="},
+    }));
+    let text = other::secret(&secret, now(), Paint::Mono);
+    assert!(
+        !text.contains("aHVudGVy") && !text.contains("hunter"),
+        "{text}"
+    );
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn what_has_no_description_of_its_own_is_shown_as_it_is() {
+    let lease: Object = typed(json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "leader", "namespace": "default"},
+        "spec": {"holderIdentity": "a", "leaseDurationSeconds": 15},
+    }));
+    insta::assert_snapshot!(other::any(&lease, &[], now(), Paint::Mono));
+}
