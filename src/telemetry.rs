@@ -228,18 +228,18 @@ impl Metrics {
     }
 
     /// A request to CloudStack was answered, or failed.
-    pub fn requested(&self, command: &str, code: &str, took: Duration) {
+    pub fn requested(&self, command: &str, code: &str, seconds: f64) {
         self.requests.with_label_values(&[command, code]).inc();
         self.request_seconds
             .with_label_values(&[command])
-            .observe(took.as_secs_f64());
+            .observe(seconds);
     }
 
     /// A request to CloudStack was held back for a while.
-    pub fn held_back(&self, waited: Duration) {
+    pub fn held_back(&self, seconds: f64) {
         self.governor_seconds
             .with_label_values::<&str>(&[])
-            .observe(waited.as_secs_f64());
+            .observe(seconds);
     }
 
     /// The second opinion refused a step.

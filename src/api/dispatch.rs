@@ -49,13 +49,13 @@ pub trait Hooks: Send + Sync + 'static {
     fn preview(&self, stack: ClearwaterStack) -> BoxFuture<'_, Result<Value, Status>>;
 
     /// All metrics in Prometheus' text form.
-    fn metrics(&self) -> String;
+    fn metrics(&self) -> BoxFuture<'_, String>;
 
     /// Whether the controller does its work.
     ///
     /// # Errors
     /// Why it does not, for people.
-    fn ready(&self) -> Result<(), String>;
+    fn ready(&self) -> BoxFuture<'_, Result<(), String>>;
 }
 
 /// How much is let in. The defaults suit a controller with a few thousand objects.
@@ -169,7 +169,7 @@ async fn respond(api: &Arc<Api>, path: &str, head: &Head, body: Body) -> Result<
     match &route {
         Route::Health(check) => return Ok(health(api, *check, head).await),
         Route::Metrics if head.peer.ip().to_canonical().is_loopback() => {
-            return Ok(reply::reply(200, METRICS, api.hooks.metrics()));
+            return Ok(reply::reply(200, METRICS, api.hooks.metrics().await));
         }
         _ => {}
     }
@@ -181,13 +181,13 @@ async fn respond(api: &Arc<Api>, path: &str, head: &Head, body: Body) -> Result<
         route => {
             let verb = head.method.as_str();
             authorize(user, Attributes { verb, target: None })?;
-            document(api, &route, head)
+            document(api, &route, head).await
         }
     }
 }
 
 /// Everything that is only read and is no object.
-fn document(api: &Api, route: &Route<'_>, head: &Head) -> Result<Reply, Status> {
+async fn document(api: &Api, route: &Route<'_>, head: &Head) -> Result<Reply, Status> {
     if head.method != Method::GET {
         return Err(match route {
             Route::Unknown | Route::UnknownResource => Status::no_such_path(),
@@ -196,7 +196,7 @@ fn document(api: &Api, route: &Route<'_>, head: &Head) -> Result<Reply, Status> 
     }
     let found = |value: Option<Value>| value.ok_or_else(Status::no_such_path);
     match route {
-        Route::Metrics => Ok(reply::reply(200, METRICS, api.hooks.metrics())),
+        Route::Metrics => Ok(reply::reply(200, METRICS, api.hooks.metrics().await)),
         Route::Version => Ok(reply::json(200, &discovery::version())),
         Route::OpenApiV2 => Ok(reply::reply(200, OPENAPI_V2, Body::empty())),
         Route::OpenApiRoot => Ok(tagged(head, JSON, api.documents.root())),
@@ -267,7 +267,7 @@ async fn health(api: &Api, check: Check, head: &Head) -> Reply {
         };
         checks.extend([
             ("store", store),
-            ("controller", api.hooks.ready()),
+            ("controller", api.hooks.ready().await),
             ("shutdown", shutdown),
         ]);
     }

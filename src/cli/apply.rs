@@ -59,9 +59,9 @@ pub(super) async fn apply(console: &Console, args: &ApplyArgs) -> Result<Exit> {
             Err(error) => Applied::new(&object, "failed", Some(format!("{error:#}"))),
         });
         match result {
-            Ok(outcome) if args.output == Report::Text => {
+            Ok(applied) if args.output == Report::Text => {
                 let suffix = if args.dry_run { " (dry run)" } else { "" };
-                let line = format!("{} {}{suffix}\n", full_name(&object), outcome.word());
+                let line = format!("{} {}{suffix}\n", full_name(&object), word(applied.outcome));
                 console.print(&line)?;
             }
             Ok(_) => {}
@@ -147,10 +147,10 @@ async fn difference(server: &Server, object: &Object) -> Result<Difference> {
     if object.kind == Kind::ClearwaterStack.name() {
         return server.plan(object).await.map(Difference::Plan);
     }
-    let outcome = server.apply(object, Write::DryRun).await?;
+    let applied = server.apply(object, Write::DryRun).await?;
     Ok(Difference::Object(Applied::new(
         object,
-        outcome.word(),
+        word(applied.outcome),
         None,
     )))
 }

@@ -543,12 +543,15 @@ pub enum SimCommand {
 /// See [`SimCommand::Break`].
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  weir sim break stop-vm ims-sprout-0\n  \
-                  weir sim break destroy-vm ims-bono-0 --at http://127.0.0.1:8080")]
+                  weir sim break close-port 5060 protocol=udp\n  \
+                  weir sim break move-address ims-bono-0 to=ims-homer-0 --at http://127.0.0.1:8080")]
 pub struct BreakArgs {
-    /// What to break, like `stop-vm`; the simulator names those it knows.
-    pub fault: String,
-    /// To what, like `ims-sprout-0`.
-    pub target: Option<String>,
+    /// What to do, like `stop-vm`, `close-port` or `move-address`; the simulator names those it
+    /// knows.
+    pub what: String,
+    /// To what, like `ims-sprout-0` or `5060`, and further settings as KEY=VALUE.
+    #[arg(value_name = "TARGET|KEY=VALUE")]
+    pub settings: Vec<String>,
     /// The simulator.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub at: String,

@@ -65,9 +65,10 @@ impl Query {
 
     fn field_selector(&self) -> Option<String> {
         let name = self.name.iter().map(|name| format!("metadata.name={name}"));
-        let of_object = self.of_object.iter().map(|(kind, name)| {
-            format!("involvedObject.kind={kind},involvedObject.name={name}")
-        });
+        let of_object = self
+            .of_object
+            .iter()
+            .map(|(kind, name)| format!("involvedObject.kind={kind},involvedObject.name={name}"));
         let terms: Vec<_> = name.chain(of_object).collect();
         (!terms.is_empty()).then(|| terms.join(","))
     }
@@ -158,7 +159,11 @@ impl Server {
 
     /// The key of an object in the namespace.
     pub(super) fn key(&self, kind: Kind, name: &str) -> ObjectKey {
-        let namespace = if kind.namespaced() { &self.namespace } else { "" };
+        let namespace = if kind.namespaced() {
+            &self.namespace
+        } else {
+            ""
+        };
         ObjectKey::new(kind, namespace, name)
     }
 
@@ -186,7 +191,10 @@ impl Server {
     /// The objects meant, as they are together.
     pub(super) async fn list(&self, query: &Query) -> Result<List> {
         let namespace = namespace_of(query);
-        let list = self.client.list(query.kind, namespace, &query.options()).await;
+        let list = self
+            .client
+            .list(query.kind, namespace, &query.options())
+            .await;
         let list = list.map_err(explained)?;
         Ok(List {
             objects: list.items,
@@ -197,11 +205,16 @@ impl Server {
     /// What happens to the objects meant, from the version of a list on.
     pub(super) async fn watch(&self, query: &Query, version: &str) -> Result<Events> {
         let (namespace, fields) = (namespace_of(query), query.field_selector());
-        let stream = self.client.watch(query.kind, namespace, fields.as_deref(), Some(version)).await;
+        let stream = self
+            .client
+            .watch(query.kind, namespace, fields.as_deref(), Some(version))
+            .await;
         let stream = match stream {
             Ok(stream) => stream,
             Err(error) if error.is_expired() => {
-                return Ok(Box::pin(futures_util::stream::iter([Ok(WatchEvent::TooOld)])));
+                return Ok(Box::pin(futures_util::stream::iter([Ok(
+                    WatchEvent::TooOld,
+                )])));
             }
             Err(error) => return Err(explained(error)),
         };
@@ -232,17 +245,24 @@ impl Server {
             ..query.clone()
         };
         let mut found = self.list(&one).await?.objects;
-        Ok(found.pop().map_or(WatchEvent::Gone(object), WatchEvent::Put))
+        Ok(found
+            .pop()
+            .map_or(WatchEvent::Gone(object), WatchEvent::Put))
     }
 
     /// The table that the server draws of the objects meant.
     pub(super) async fn table(&self, query: &Query) -> Result<Table> {
         let (namespace, name) = (namespace_of(query), query.name.as_deref());
-        let table = self.client.table(query.kind, namespace, name, &query.options()).await;
+        let table = self
+            .client
+            .table(query.kind, namespace, name, &query.options())
+            .await;
         let table = table.map_err(|error| match name {
-            Some(name) if error.is_not_found() => {
-                missing(&ObjectKey::new(query.kind, namespace.unwrap_or_default(), name))
-            }
+            Some(name) if error.is_not_found() => missing(&ObjectKey::new(
+                query.kind,
+                namespace.unwrap_or_default(),
+                name,
+            )),
             _ => explained(error),
         })?;
         serde_json::from_value(table).context("the controller drew a table that cannot be read")
@@ -251,7 +271,10 @@ impl Server {
     /// Makes the object be what the manifest says.
     pub(super) async fn apply(&self, object: &Object, write: Write) -> Result<Applied> {
         let dry_run = write == Write::DryRun;
-        let applied = self.client.apply(object, dry_run, FieldValidation::Strict).await;
+        let applied = self
+            .client
+            .apply(object, dry_run, FieldValidation::Strict)
+            .await;
         let applied = applied.map_err(explained)?;
         Ok(Applied {
             outcome: applied.outcome,
@@ -262,10 +285,13 @@ impl Server {
     /// Changes members of an object in the namespace.
     pub(super) async fn patch(&self, kind: Kind, name: &str, patch: &Value) -> Result<Object> {
         let key = self.key(kind, name);
-        self.client.patch_merge(&key, patch).await.map_err(|error| match error.is_not_found() {
-            true => missing(&key),
-            false => explained(error),
-        })
+        self.client
+            .patch_merge(&key, patch)
+            .await
+            .map_err(|error| match error.is_not_found() {
+                true => missing(&key),
+                false => explained(error),
+            })
     }
 
     /// Asks for the deletion of an object.
@@ -292,7 +318,10 @@ impl Server {
 
 /// Kinds outside of namespaces are asked for without one.
 fn namespace_of(query: &Query) -> Option<&str> {
-    query.namespace.as_deref().filter(|_| query.kind.namespaced())
+    query
+        .namespace
+        .as_deref()
+        .filter(|_| query.kind.namespaced())
 }
 
 fn event(item: WatchItem) -> WatchEvent {
@@ -319,7 +348,9 @@ fn kubeconfig(
         .filter(|path| !path.as_os_str().is_empty())
         .collect();
     let found = listed.iter().find(|path| exists(path)).or(listed.first());
-    found.cloned().unwrap_or_else(|| PathBuf::from("state/kubeconfig"))
+    found
+        .cloned()
+        .unwrap_or_else(|| PathBuf::from("state/kubeconfig"))
 }
 
 fn missing(key: &ObjectKey) -> Error {
@@ -332,7 +363,10 @@ fn missing(key: &ObjectKey) -> Error {
         "" => String::new(),
         namespace => format!(" in namespace {namespace}"),
     };
-    anyhow!("there is no {word} `{}`{place}: `weir get {word}s` lists those that there are", key.name)
+    anyhow!(
+        "there is no {word} `{}`{place}: `weir get {word}s` lists those that there are",
+        key.name
+    )
 }
 
 /// A refusal with each of its causes on a line of its own, as kubectl shows it; any other error
@@ -341,12 +375,23 @@ fn explained(error: ClientError) -> Error {
     let ClientError::Refused(status) = &error else {
         return error.into();
     };
-    let Some(details) = status.details.as_ref().filter(|details| details.causes.len() > 1) else {
+    let Some(details) = status
+        .details
+        .as_ref()
+        .filter(|details| details.causes.len() > 1)
+    else {
         return error.into();
     };
     let cause = details.causes.iter();
-    let causes: Vec<_> = cause.map(|cause| format!("\n  {}: {}", cause.field, cause.message)).collect();
-    let summary = format!("the {} \"{}\" is not valid:{}", details.kind, details.name, causes.join(""));
+    let causes: Vec<_> = cause
+        .map(|cause| format!("\n  {}: {}", cause.field, cause.message))
+        .collect();
+    let summary = format!(
+        "the {} \"{}\" is not valid:{}",
+        details.kind,
+        details.name,
+        causes.join("")
+    );
     anyhow!(summary)
 }
 

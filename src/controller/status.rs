@@ -124,7 +124,7 @@ pub fn told(
         replicas,
         ready_replicas: ready,
         roles,
-        drift: drift(&old.drift, plan, now),
+        drift: drift(&old.drift, plan, ledger, now),
         steps: steps(plan, ledger, paused),
         round: old.round + 1,
         last_look: looked_at,
@@ -321,7 +321,7 @@ fn roles(stack: &ClearwaterStack, plan: &Plan, ledger: &Ledger) -> BTreeMap<Role
 }
 
 /// The drift of this plan, with the times at which it was first seen.
-fn drift(old: &[DriftReport], plan: &Plan, now: Timestamp) -> Vec<DriftReport> {
+fn drift(old: &[DriftReport], plan: &Plan, ledger: &Ledger, now: Timestamp) -> Vec<DriftReport> {
     let mut reports: Vec<DriftReport> = Vec::new();
     for drift in &plan.drift {
         let report = drift.report();
@@ -334,6 +334,9 @@ fn drift(old: &[DriftReport], plan: &Plan, now: Timestamp) -> Vec<DriftReport> {
             ..report
         });
     }
+    // What is being repaired has not gone yet.
+    let repairing = |report: &&DriftReport| ledger.pending_on(&report.subject).is_some();
+    reports.extend(old.iter().filter(repairing).cloned());
     reports.sort();
     reports.dedup_by(|a, b| same_drift(a, b));
     reports

@@ -1,29 +1,36 @@
-//! Placeholder.
+//! Wiring: the commands that run servers, each put together from the other modules once.
+//!
+//! Nothing is decided here. [`controller`] joins store, loop and API; [`sim`] serves a simulated
+//! CloudStack; [`demo`] is both in one process, with a short play.
 
-use std::io;
+mod controller;
+mod demo;
+mod sim;
 
-use crate::cli::args::{ControllerArgs, DemoArgs, SimArgs};
+use std::{io, time::Duration};
 
-/// Runs the controller and its API until it is told to stop.
-///
-/// # Errors
-/// It could not start.
-pub async fn controller(_args: ControllerArgs) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
-}
+use tokio_util::sync::CancellationToken;
 
-/// Runs everything in one process on a simulated CloudStack.
-///
-/// # Errors
-/// It could not start.
-pub async fn demo(_args: DemoArgs) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
-}
+pub use controller::{Controller, ControllerConfig, controller};
+pub use demo::demo;
+pub use sim::sim;
 
-/// Runs the CloudStack simulator, or breaks one that runs.
-///
-/// # Errors
-/// It could not start, or does not answer.
-pub async fn sim(_args: SimArgs) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
+/// Time that a stopping server gives its parts.
+const STOP: Duration = Duration::from_secs(5);
+
+/// A token that is cancelled by SIGTERM or SIGINT.
+fn stop_on_signal(tasks: &mut tokio::task::JoinSet<()>) -> io::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let token = stop.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        token.cancel();
+    });
+    Ok(stop)
 }

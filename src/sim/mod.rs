@@ -246,6 +246,12 @@ impl Sim {
         seen
     }
 
+    /// VMs, addresses, rules and jobs at a glance, as `GET /sim/state` shows them.
+    #[must_use]
+    pub fn overview(&self) -> serde_json::Value {
+        self.world(|world| overview::overview(world))
+    }
+
     /// Does what a stranger might do, at once; the answer says what was done.
     ///
     /// # Errors

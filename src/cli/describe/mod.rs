@@ -75,7 +75,12 @@ async fn find(server: &Server, kind: Kind, name: &str) -> Result<Found> {
         Kind::Machine => {
             // A machine can be described without its stack, if with less to say.
             if let Ok(machine) = found.object.decode::<Machine>() {
-                let stack = server.get(&ObjectKey::new(Kind::ClearwaterStack, &namespace, &machine.spec.stack_ref.name))
+                let stack = server
+                    .get(&ObjectKey::new(
+                        Kind::ClearwaterStack,
+                        &namespace,
+                        &machine.spec.stack_ref.name,
+                    ))
                     .await;
                 found.stack = stack.ok().flatten().and_then(|stack| stack.decode().ok());
             }

@@ -131,7 +131,10 @@ fn a_secret_is_judged_without_being_repeated() {
     for case in cases.split("\n# ").skip(1) {
         let object = changed(SECRET, case.split_once('\n').unwrap().1);
         let said = told(&admit_value(&object, FieldValidation::Warn));
-        assert!(!said.contains("hunter2") && !said.contains("4711"), "{said}");
+        assert!(
+            !said.contains("hunter2") && !said.contains("4711"),
+            "{said}"
+        );
     }
 }
 
@@ -146,7 +149,10 @@ fn an_error_has_the_parts_of_a_cause() {
     let object = changed(STACK, "spec: {network: {cidr: 10.1.0.0/24}}");
     let errors = admit_value(&object, FieldValidation::Strict).unwrap_err();
     insta::assert_debug_snapshot!("parts", errors);
-    assert_eq!(errors[0].message(), errors[0].to_string()["spec.network.cidr: ".len()..]);
+    assert_eq!(
+        errors[0].message(),
+        errors[0].to_string()["spec.network.cidr: ".len()..]
+    );
 }
 
 #[test]
@@ -162,14 +168,23 @@ fn all_mistakes_are_told_at_once_and_in_order() {
 
 #[test]
 fn unknown_fields_are_refused_told_or_dropped() {
-    let mut object = changed(STACK, "{metadata: {lables: {a: b}}, spec: {doamin: x}, spce: {}}");
+    let mut object = changed(
+        STACK,
+        "{metadata: {lables: {a: b}}, spec: {doamin: x}, spce: {}}",
+    );
     object["spec"]["components"] = json!({ "bono": { "replica": 2 } });
     let strict = admit_value(&object, FieldValidation::Strict);
     let warn = admit_value(&object, FieldValidation::Warn);
     let ignore = admit_value(&object, FieldValidation::Ignore);
-    insta::assert_snapshot!("unknown", format!("{}\n{}\n{}", told(&strict), told(&warn), told(&ignore)));
+    insta::assert_snapshot!(
+        "unknown",
+        format!("{}\n{}\n{}", told(&strict), told(&warn), told(&ignore))
+    );
     let dropped = changed(STACK, "spec: {components: {bono: {}}}");
-    assert_eq!(serde_json::to_value(ignore.unwrap().object).unwrap(), dropped);
+    assert_eq!(
+        serde_json::to_value(ignore.unwrap().object).unwrap(),
+        dropped
+    );
     assert_eq!(serde_json::to_value(warn.unwrap().object).unwrap(), dropped);
 }
 
@@ -203,10 +218,26 @@ fn what_was_built_stays_where_it_is() {
         (STACK, "{}", "spec: {network: {vpc: {id: 7d1f}}}"),
         (STACK, "{}", "spec: {network: {cidr: 10.0.1.0/24}}"),
         (STACK, "{}", "spec: {network: {gateway: 10.0.0.254}}"),
-        (STACK, "spec: {network: {offering: {name: a}}}", "spec: {network: {offering: {name: b}}}"),
-        (STACK, "{}", "spec: {network: {vpc: {cidr: 10.0.0.0/16}, cidr: 10.0.0.0/24, gateway: 10.0.0.1}}"),
-        (STACK, "{}", "spec: {domain: example.org, components: {bono: {replicas: 3}}}"),
-        (ACCOUNT, "{}", "spec: {zone: z1, endpoint: 'https://new.example.net/client/api'}"),
+        (
+            STACK,
+            "spec: {network: {offering: {name: a}}}",
+            "spec: {network: {offering: {name: b}}}",
+        ),
+        (
+            STACK,
+            "{}",
+            "spec: {network: {vpc: {cidr: 10.0.0.0/16}, cidr: 10.0.0.0/24, gateway: 10.0.0.1}}",
+        ),
+        (
+            STACK,
+            "{}",
+            "spec: {domain: example.org, components: {bono: {replicas: 3}}}",
+        ),
+        (
+            ACCOUNT,
+            "{}",
+            "spec: {zone: z1, endpoint: 'https://new.example.net/client/api'}",
+        ),
         (ACCOUNT, "spec: {zone: z1}", "spec: {zone: z2, project: p}"),
         (MACHINE, "{}", "spec: {index: 1}"),
         (SECRET, "{}", "{type: Opaque}"),
@@ -239,7 +270,9 @@ fn a_file_that_is_no_manifest_says_where_and_why() {
 fn read(text: &str) -> String {
     match parse(text, "stack.yaml") {
         Ok(objects) => {
-            let names = objects.iter().map(|object| format!("{} {}", object.kind, object.metadata.name));
+            let names = objects
+                .iter()
+                .map(|object| format!("{} {}", object.kind, object.metadata.name));
             format!("  {}", names.collect::<Vec<_>>().join(", "))
         }
         Err(error) => format!("  {error}"),
@@ -251,7 +284,9 @@ fn json_is_read_like_yaml() {
     let stack = yaml(STACK);
     let one = parse(&stack.to_string(), "stack.json").unwrap();
     assert_eq!(serde_json::to_value(&one[0]).unwrap(), stack);
-    let pretty = serde_json::to_string_pretty(&stack).unwrap().replace("  ", "\t");
+    let pretty = serde_json::to_string_pretty(&stack)
+        .unwrap()
+        .replace("  ", "\t");
     assert_eq!(parse(&pretty, "stack.json").unwrap(), one);
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": [stack, yaml(ACCOUNT)] });
     assert_eq!(parse(&list.to_string(), "list.json").unwrap().len(), 2);
@@ -261,7 +296,10 @@ fn json_is_read_like_yaml() {
                     "metadata": {"name": "a", "name": "b"}}"#;
     let error = parse(twice, "twice.json").unwrap_err();
     assert_eq!((error.line, error.document), (Some(2), Some(1)));
-    assert!(error.to_string().contains("`name` is there twice"), "{error}");
+    assert!(
+        error.to_string().contains("`name` is there twice"),
+        "{error}"
+    );
 }
 
 /// A file cut anywhere is refused, or holds whole documents only, or fails admission; nothing
@@ -280,8 +318,12 @@ fn a_file_cut_anywhere_is_handled() {
 fn the_example_manifests_are_admitted() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests");
     let mut rendered = String::new();
-    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = files.filter(|file| file.extension().is_some_and(|e| e == "yaml")).collect();
+    let files = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = files
+        .filter(|file| file.extension().is_some_and(|e| e == "yaml"))
+        .collect();
     files.sort();
     for file in files {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
@@ -306,7 +348,10 @@ fn the_production_manifest_names_every_field() {
     let of_drift = &schema["properties"]["spec"]["properties"]["drift"]["oneOf"][1]["properties"];
     names.retain(|name| of_drift.get(name).is_none() && name != "id");
     for name in names {
-        assert!(text.contains(&format!("{name}:")), "{name} is not in production.yaml");
+        assert!(
+            text.contains(&format!("{name}:")),
+            "{name} is not in production.yaml"
+        );
     }
 }
 
@@ -339,18 +384,29 @@ fn every_form_of_a_field_survives_the_round_trip() {
         "template: {id: 5c1e}",
         "components: {bono: {replicas: 0, addresses: []}}",
     ] {
-        let object = changed(&STACK.replace("template: {name: Ubuntu 14.04}", "serviceOffering: {name: 2vCPU-4GB}"), "{}");
+        let object = changed(
+            &STACK.replace(
+                "template: {name: Ubuntu 14.04}",
+                "serviceOffering: {name: 2vCPU-4GB}",
+            ),
+            "{}",
+        );
         let mut object = object;
         object["spec"]["template"] = json!({ "name": "Ubuntu 14.04" });
         let form = yaml(form);
         for (name, value) in form.as_object().unwrap() {
             object["spec"][name] = value.clone();
         }
-        let admitted = admit_value(&object, FieldValidation::Strict).unwrap_or_else(|errors| panic!("{errors:?}"));
+        let admitted = admit_value(&object, FieldValidation::Strict)
+            .unwrap_or_else(|errors| panic!("{errors:?}"));
         let typed: ClearwaterStack = admitted.object.decode().unwrap();
         let written = serde_json::to_value(&typed).unwrap();
         for (name, value) in form.as_object().unwrap() {
-            assert!(holds(&written["spec"][name], value), "{name}: {}", written["spec"][name]);
+            assert!(
+                holds(&written["spec"][name], value),
+                "{name}: {}",
+                written["spec"][name]
+            );
         }
         let text = serde_yaml::to_string(&written).unwrap();
         let again: ClearwaterStack = serde_json::from_value(yaml(&text)).unwrap();
@@ -362,7 +418,9 @@ fn every_form_of_a_field_survives_the_round_trip() {
 fn holds(whole: &Value, part: &Value) -> bool {
     match (whole, part) {
         (Value::Object(whole), Value::Object(part)) => part.iter().all(|(name, value)| {
-            whole.get(name).map_or(value == &json!([]), |whole| holds(whole, value))
+            whole
+                .get(name)
+                .map_or(value == &json!([]), |whole| holds(whole, value))
         }),
         _ => whole == part,
     }

@@ -45,7 +45,10 @@ pub(super) fn filled(field: &str, text: &str, findings: &mut Findings) {
     if text.trim().is_empty() {
         findings.invalid(field, text, ("empty", "write it out, or remove the field"));
     } else if text.trim() != text {
-        let why = ("a space at an end", "remove the space: CloudStack would compare it");
+        let why = (
+            "a space at an end",
+            "remove the space: CloudStack would compare it",
+        );
         findings.invalid(field, text, why);
     }
     sendable(field, text, findings);

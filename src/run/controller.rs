@@ -1,0 +1,250 @@
+//! The long-running controller: store, loop and API in one process.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result};
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api,
+    cli::args::{ControllerArgs, LogFormat},
+    clock::Clock,
+    cloud::{
+        Connect,
+        cloudstack::{CloudStack, CloudStackConfig, Observer},
+    },
+    controller::{
+        Context, Ids, accounts::Accounts, journal::Journal, probe::Probes, queue::Queue, reconcile,
+        runner,
+    },
+    store::Store,
+    telemetry::{self, Metrics},
+    types::{account::CloudAccountSpec, core::Confidential, stack::ClearwaterStack},
+};
+
+/// What a controller is made from.
+pub struct ControllerConfig {
+    /// Where it keeps its database, keys and kubeconfig.
+    pub state: PathBuf,
+    /// Where its API listens.
+    pub listen: SocketAddr,
+    /// The time.
+    pub clock: Clock,
+    /// Where job ids come from.
+    pub ids: Ids,
+}
+
+/// A controller that runs.
+pub struct Controller {
+    /// Where its API listens.
+    pub address: SocketAddr,
+    /// What clients need to reach it.
+    pub kubeconfig: PathBuf,
+    context: Arc<Context<Connector>>,
+    stop: CancellationToken,
+    tasks: JoinSet<Result<()>>,
+}
+
+impl Controller {
+    /// Opens the state, binds the API, starts the loop.
+    ///
+    /// # Errors
+    /// The state cannot be opened, the address cannot be bound, keys cannot be written. Nothing
+    /// was changed then.
+    pub async fn start(config: ControllerConfig) -> Result<Self> {
+        let store = Store::open(&config.state, config.clock.clone())?;
+        let listener = TcpListener::bind(config.listen).await.with_context(|| {
+            format!(
+                "cannot listen on {}: is another controller running there? --listen chooses \
+                 another address",
+                config.listen
+            )
+        })?;
+        let address = listener.local_addr()?;
+        let (journal, entries) = Journal::new();
+        let queue = Arc::new(Queue::default());
+        let metrics = Metrics::new();
+        let connector = Connector {
+            clock: config.clock.clone(),
+            metrics: metrics.clone(),
+        };
+        let context = Arc::new(Context {
+            store: store.clone(),
+            clock: config.clock.clone(),
+            accounts: Accounts::new(connector, config.clock.clone(), Arc::clone(&queue)),
+            probes: Probes::new(config.clock.clone(), Arc::clone(&queue)),
+            queue,
+            journal,
+            metrics,
+            ids: config.ids,
+        });
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let (served, kubeconfig) = serve_api(&config.state, listener, &context, &stop)?;
+        tasks.spawn(served);
+        let running = runner::run(Arc::clone(&context), entries, stop.clone());
+        tasks.spawn(async move { running.await.context("the loop cannot read its store") });
+        Ok(Self {
+            address,
+            kubeconfig,
+            context,
+            stop,
+            tasks,
+        })
+    }
+
+    /// Everything that `/metrics` shows.
+    pub async fn metrics(&self) -> String {
+        runner::metrics(&self.context).await
+    }
+
+    /// Runs until `signal`, or until a part fails; then stops in order.
+    ///
+    /// # Errors
+    /// A part failed.
+    pub async fn run_until(mut self, signal: CancellationToken) -> Result<()> {
+        let ended = tokio::select! {
+            () = signal.cancelled() => Ok(()),
+            Some(ended) = self.tasks.join_next() => ended?,
+        };
+        self.stop().await;
+        ended
+    }
+
+    /// Stops in order: no new rounds, rounds under way end, watches are closed.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(super::STOP, ended).await.is_err() {
+            tracing::warn!("stopped without waiting for everything; the ledger has what was sent");
+        }
+    }
+}
+
+fn serve_api(
+    state: &Path,
+    listener: TcpListener,
+    context: &Arc<Context<Connector>>,
+    stop: &CancellationToken,
+) -> Result<(BoxFuture<'static, Result<()>>, PathBuf)> {
+    let address = listener.local_addr()?;
+    let tls = api::tls::Tls::prepare(state, address.ip(), &context.clock)?;
+    let token = api::tls::token(state)?;
+    let kubeconfig = state.join("kubeconfig");
+    api::kubeconfig::write(
+        &kubeconfig,
+        &format!("https://{address}"),
+        tls.ca_pem(),
+        &token,
+    )?;
+    let config = api::Config {
+        store: context.store.clone(),
+        tls,
+        tokens: api::Tokens::admin(&token),
+        clock: context.clock.clone(),
+        hooks: Arc::new(Hooks(Arc::clone(context))),
+        limits: api::Limits::default(),
+    };
+    let served = api::serve(listener, config, stop.clone());
+    Ok((
+        Box::pin(async move { served.await.context("the API stopped") }),
+        kubeconfig,
+    ))
+}
+
+/// What the API needs of the loop.
+struct Hooks(Arc<Context<Connector>>);
+
+impl api::Hooks for Hooks {
+    fn preview(&self, stack: ClearwaterStack) -> BoxFuture<'_, Result<Value, api::Status>> {
+        Box::pin(async move {
+            let preview = reconcile::preview(&self.0, stack).await;
+            let preview = preview.map_err(api::Status::unavailable)?;
+            serde_json::to_value(preview).map_err(|error| api::Status::internal(error.to_string()))
+        })
+    }
+
+    fn metrics(&self) -> BoxFuture<'_, String> {
+        Box::pin(runner::metrics(&self.0))
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(runner::ready(&self.0))
+    }
+}
+
+/// Connects to CloudStack accounts and counts what is sent to them.
+struct Connector {
+    clock: Clock,
+    metrics: Metrics,
+}
+
+impl Connect for Connector {
+    type Cloud = CloudStack;
+
+    fn connect(
+        &self,
+        spec: &CloudAccountSpec,
+        api_key: &Confidential,
+        secret_key: &Confidential,
+    ) -> Result<CloudStack, String> {
+        let config = CloudStackConfig {
+            endpoint: spec.endpoint.clone(),
+            api_key: api_key.clone(),
+            secret_key: secret_key.clone(),
+            zone: spec.zone.clone(),
+            project: spec.project.clone(),
+            ca_bundle: spec.ca_bundle.clone(),
+            limits: spec.limits.clone(),
+            clock: self.clock.clone(),
+            observer: Arc::new(Counter(self.metrics.clone())),
+        };
+        CloudStack::connect(config).map_err(|error| error.to_string())
+    }
+}
+
+struct Counter(Metrics);
+
+impl Observer for Counter {
+    fn request(&self, command: &str, code: &str, seconds: f64) {
+        self.0.requested(command, code, seconds);
+    }
+
+    fn governor_wait(&self, seconds: f64) {
+        self.0.held_back(seconds);
+    }
+}
+
+/// `weir controller`.
+///
+/// # Errors
+/// See [`Controller::start`] and [`Controller::run_until`].
+pub async fn controller(args: ControllerArgs) -> Result<()> {
+    telemetry::start_logging(match args.log {
+        LogFormat::Text => telemetry::LogFormat::Text,
+        LogFormat::Json => telemetry::LogFormat::Json,
+    });
+    let mut signals = JoinSet::new();
+    let signal = super::stop_on_signal(&mut signals)?;
+    let config = ControllerConfig {
+        state: args.state,
+        listen: args.listen,
+        clock: Clock::system(),
+        ids: Ids::random(),
+    };
+    let controller = Controller::start(config).await?;
+    tracing::info!(
+        address = %controller.address,
+        kubeconfig = %controller.kubeconfig.display(),
+        version = env!("CARGO_PKG_VERSION"),
+        "weir controller runs"
+    );
+    controller.run_until(signal).await
+}
