@@ -25,13 +25,13 @@ pub(super) fn span(seconds: i64) -> String {
     let s = seconds;
     match s {
         ..120 => format!("{s}s"),
-        ..600 => pair(s / MINUTE, "m", s % MINUTE, "s"),
-        ..10_800 => format!("{}m", s / MINUTE),
-        ..28_800 => pair(s / HOUR, "h", s % HOUR / MINUTE, "m"),
-        ..172_800 => format!("{}h", s / HOUR),
-        ..691_200 => pair(s / DAY, "d", s % DAY / HOUR, "h"),
-        ..63_072_000 => format!("{}d", s / DAY),
-        ..252_288_000 => pair(s / YEAR, "y", s % YEAR / DAY, "d"),
+        120..600 => pair(s / MINUTE, "m", s % MINUTE, "s"),
+        600..10_800 => format!("{}m", s / MINUTE),
+        10_800..28_800 => pair(s / HOUR, "h", s % HOUR / MINUTE, "m"),
+        28_800..172_800 => format!("{}h", s / HOUR),
+        172_800..691_200 => pair(s / DAY, "d", s % DAY / HOUR, "h"),
+        691_200..63_072_000 => format!("{}d", s / DAY),
+        63_072_000..252_288_000 => pair(s / YEAR, "y", s % YEAR / DAY, "d"),
         _ => format!("{}y", s / YEAR),
     }
 }

@@ -20,8 +20,6 @@ pub(super) enum Offer {
     Objects,
     /// Discovery: plain or aggregated.
     Discovery,
-    /// Plain JSON only.
-    Plain,
 }
 
 /// The first form in `accept` that can be served; no header at all means plain JSON.
@@ -75,7 +73,6 @@ mod tests {
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,\
                        application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
         assert_eq!(negotiate(Some(kubectl), Offer::Objects), Some(Form::Table));
-        assert_eq!(negotiate(Some(kubectl), Offer::Plain), Some(Form::Plain));
         assert_eq!(negotiate(None, Offer::Objects), Some(Form::Plain));
         assert_eq!(
             negotiate(

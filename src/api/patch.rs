@@ -210,6 +210,10 @@ pub(super) fn unknown_fields(kind: Kind, name: &str, why: &str) -> Status {
 mod tests {
     use super::*;
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "cases are written as literals"
+    )]
     fn patched(kind: PatchType, document: Value, patch: Value) -> Result<Value, Status> {
         let mut document = document;
         kind.apply(&mut document, &patch)?;

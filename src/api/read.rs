@@ -45,7 +45,7 @@ pub(super) fn one(api: &Api, inbound: &Inbound, object: &Object) -> Result<Value
         Form::Table => {
             let row = table::row(kind, object, inbound.query.include()?, api.clock.now());
             let metadata = json!({ "resourceVersion": object.metadata.resource_version });
-            table::table(&table::definitions(kind), vec![row], &metadata)
+            table::table(&table::definitions(kind), &[row], &metadata)
         }
         Form::Metadata => table::metadata_only(object),
         Form::Plain | Form::Aggregated(_) => json!(object),
@@ -149,7 +149,7 @@ fn many(api: &Api, inbound: &Inbound, page: &Page) -> Result<Value, Status> {
             let (include, now) = (inbound.query.include()?, api.clock.now());
             let row = |object| table::row(kind, object, include, now);
             let rows = items.iter().map(row).collect();
-            table::table(&table::definitions(kind), rows, metadata)
+            table::table(&table::definitions(kind), &rows, metadata)
         }
         Form::Metadata => json!({
             "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",

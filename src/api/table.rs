@@ -123,7 +123,7 @@ pub(super) fn row(kind: Kind, object: &Object, include: Include, now: Timestamp)
 }
 
 /// A table from its rows.
-pub(super) fn table(columns: &Value, rows: Vec<Value>, metadata: &Value) -> Value {
+pub(super) fn table(columns: &Value, rows: &[Value], metadata: &Value) -> Value {
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
         "columnDefinitions": columns, "rows": rows,

@@ -211,7 +211,7 @@ enum Woken {
     Stop,
     Deadline,
     Bookmark,
-    Event(Option<WatchEvent>),
+    Event(Option<Box<WatchEvent>>),
 }
 
 impl Live {
@@ -234,7 +234,7 @@ impl Live {
                     self.next_bookmark = Instant::now() + self.lines.api.limits.bookmark_every;
                     self.mark().await;
                 }
-                Woken::Event(event) => self.take(event),
+                Woken::Event(event) => self.take(event.map(|event| *event)),
             }
         }
     }
@@ -251,7 +251,7 @@ impl Live {
             biased;
             () = self.lines.api.stop.cancelled() => Woken::Stop,
             () = &mut self.deadline => Woken::Deadline,
-            event = self.watch.next() => Woken::Event(event),
+            event = self.watch.next() => Woken::Event(event.map(Box::new)),
             () = bookmark => Woken::Bookmark,
         }
     }
@@ -281,19 +281,19 @@ impl Live {
             Some(event) => match self.shown(&event) {
                 Ok(Some((name, object))) => self.lines.push(name, &object),
                 Ok(None) => {}
-                Err(error) => self.fail(read::refused(error)),
+                Err(error) => self.fail(&read::refused(error)),
             },
             None => match self.watch.ended() {
                 Some(StoreError::Expired { from, oldest }) => {
                     let why = format!("too old resource version: {from} ({oldest})");
-                    self.fail(Status::expired(why));
+                    self.fail(&Status::expired(why));
                 }
                 _ => self.over = true,
             },
         }
     }
 
-    fn fail(&mut self, status: Status) {
+    fn fail(&mut self, status: &Status) {
         self.over = true;
         self.lines.line("ERROR", &json!(status));
     }

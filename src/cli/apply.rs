@@ -58,6 +58,9 @@ pub(super) async fn apply(console: &Console, args: &ApplyArgs) -> Result<Exit> {
             Ok(applied) => Applied::new(&object, word(applied.outcome), None),
             Err(error) => Applied::new(&object, "failed", Some(format!("{error:#}"))),
         });
+        for warning in result.iter().flat_map(|applied| &applied.warnings) {
+            console.note(&format!("Warning: {file}: {warning}"));
+        }
         match result {
             Ok(applied) if args.output == Report::Text => {
                 let suffix = if args.dry_run { " (dry run)" } else { "" };

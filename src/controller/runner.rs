@@ -68,7 +68,7 @@ pub async fn run<K: Connect>(
         tasks.spawn(async move {
             stop.run_until_cancelled(watch(&cx, kind, from))
                 .await
-                .unwrap_or(())
+                .unwrap_or(());
         });
     }
     tasks.spawn(journal::write(cx.store.clone(), cx.clock.clone(), entries));

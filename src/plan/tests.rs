@@ -32,7 +32,7 @@ struct World {
 }
 
 impl World {
-    fn new(components: serde_json::Value) -> Self {
+    fn new(components: &serde_json::Value) -> Self {
         let stack = json!({
             "apiVersion": "weir.dev/v1alpha1", "kind": "ClearwaterStack",
             "metadata": {"name": "ims", "namespace": "default", "uid": "0a1b2c3d-uid", "generation": 1},
@@ -177,7 +177,7 @@ type None = (BTreeMap<String, VmId>, BTreeMap<String, super::Health>);
 
 fn small() -> World {
     World::new(
-        json!({"sprout": {"replicas": 2}, "homer": {"replicas": 0}, "ralf": {"replicas": 0}}),
+        &json!({"sprout": {"replicas": 2}, "homer": {"replicas": 0}, "ralf": {"replicas": 0}}),
     )
 }
 

@@ -439,6 +439,10 @@ fn while_stopped(
     changed
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it comes out of the breakage"
+)]
 fn resize(world: &mut World, name: &str, offering: Option<String>) -> Done {
     let vm = find_vm(world, name)?;
     let mut offered = world.catalogue.service_offerings.iter();

@@ -54,6 +54,7 @@ impl Reply {
         Self::of(200, envelope, inner, xml)
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers have just made it")]
     fn of(status: u16, envelope: &str, inner: Value, xml: bool) -> Self {
         let (content_type, body) = if xml {
             (XML, to_xml(envelope, &inner))

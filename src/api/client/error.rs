@@ -41,11 +41,11 @@ pub enum ClientError {
         /// The server's URL.
         server: String,
         /// The answer.
-        status: Status,
+        status: Box<Status>,
     },
     /// The server refused; the message is its own.
     #[error("{0}")]
-    Refused(Status),
+    Refused(Box<Status>),
     /// The answer is not one that a server of this kind gives.
     #[error("{server} gave an answer that makes no sense to this version of weir: {why}")]
     Answer {

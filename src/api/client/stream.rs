@@ -69,7 +69,7 @@ impl WatchStream {
         let object = value["object"].take();
         if value["type"] == "ERROR" {
             let status: Status = serde_json::from_value(object).map_err(nonsense)?;
-            return Err(ClientError::Refused(status));
+            return Err(ClientError::Refused(Box::new(status)));
         }
         Ok(WatchItem {
             event: value["type"].as_str().unwrap_or_default().to_owned(),

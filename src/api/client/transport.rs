@@ -159,9 +159,12 @@ impl Transport {
         });
         if code == 401 {
             let server = self.server().to_owned();
-            ClientError::Unauthorized { server, status }
+            ClientError::Unauthorized {
+                server,
+                status: Box::new(status),
+            }
         } else {
-            ClientError::Refused(status)
+            ClientError::Refused(Box::new(status))
         }
     }
 

@@ -66,16 +66,11 @@ pub(super) fn classify(
     };
     let (code, text) = (fault.errorcode, shortened(&fault.errortext));
     match code {
-        430 | 432 => CloudError::Rejected {
-            command,
-            code,
-            text,
-        },
         431 if text.contains("already exists in the network domain") => {
             CloudError::NameHeld { command, text }
         }
         431 if is_gone(&text) => CloudError::Gone { command, text },
-        400 | 431 => CloudError::Rejected {
+        400 | 430..=432 => CloudError::Rejected {
             command,
             code,
             text,

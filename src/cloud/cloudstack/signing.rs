@@ -50,6 +50,10 @@ impl Request {
     /// The command with one more parameter. Names are written in lower case, except for the key
     /// behind the bracket of a map parameter, whose case CloudStack keeps.
     #[must_use]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "ids, numbers and texts read best unborrowed"
+    )]
     pub(super) fn with(mut self, name: impl Into<String>, value: impl ToString) -> Self {
         self.parameters.push((name.into(), value.to_string()));
         self
@@ -251,7 +255,8 @@ mod tests {
             let (name, sent) = received.pop().expect("a signature");
             prop_assert_eq!(name, "signature");
             for (n, value) in values.iter().enumerate() {
-                prop_assert!(received.contains(&(format!("p{n}"), value.clone())));
+                let parameter = (format!("p{n}"), value.clone());
+                prop_assert!(received.contains(&parameter));
             }
             received.reverse();
             prop_assert_eq!(signature(&mut received, "S"), sent);

@@ -117,6 +117,7 @@ fn network_head(world: &World, network: &Network) -> RowOf {
 
 /// The services of a network, with their capabilities; an offering that was not recorded shows
 /// those of the recorded one of its kind.
+#[expect(clippy::needless_pass_by_value, reason = "callers have just made it")]
 fn services(world: &World, network: &Network, offering: Option<Value>) -> Option<Value> {
     let known = &world.catalogue.network_services;
     let usual = if network.vpc.is_some() {

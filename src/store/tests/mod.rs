@@ -13,11 +13,6 @@ use crate::{
     types::meta::{Kind, Object, ObjectKey},
 };
 
-/// A store that is on no disk.
-fn in_memory() -> Store {
-    Store::with_backend(Arc::new(Memory::default()), clock())
-}
-
 fn on_disk(dir: &Path) -> Store {
     Store::open(dir, clock()).unwrap()
 }
