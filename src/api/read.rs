@@ -148,7 +148,7 @@ fn many(api: &Api, inbound: &Inbound, page: &Page) -> Result<Value, Status> {
         Form::Table => {
             let (include, now) = (inbound.query.include()?, api.clock.now());
             let row = |object| table::row(kind, object, include, now);
-            let rows = items.iter().map(row).collect();
+            let rows: Vec<Value> = items.iter().map(row).collect();
             table::table(&table::definitions(kind), &rows, metadata)
         }
         Form::Metadata => json!({

@@ -157,7 +157,7 @@ impl Lines {
 
     fn table(&mut self, row: Value, version: &str) -> Value {
         let columns = self.columns.take();
-        table::table(&columns, vec![row], &json!({ "resourceVersion": version }))
+        table::table(&columns, &[row], &json!({ "resourceVersion": version }))
     }
 
     /// Says how far the watch has come; `end`: that the present state has been sent.

@@ -2,12 +2,12 @@
 
 mod folder;
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Memory, Store};
+use super::Store;
 use crate::{
     clock::Clock,
     types::meta::{Kind, Object, ObjectKey},
