@@ -19,13 +19,17 @@ mod commands;
 mod effects;
 mod events;
 mod faults;
+mod hands;
 mod http;
 mod jobs;
+mod neighbour;
 mod overview;
 mod profile;
 mod protocol;
 mod reply;
 mod state;
+#[cfg(test)]
+mod tests;
 mod view;
 pub mod world;
 
@@ -254,6 +258,14 @@ impl Sim {
         self.world(|world| breakage::apply(world, what))
     }
 
+    /// Gives another account a stack, so that there is something that tenants must not see.
+    ///
+    /// # Errors
+    /// CloudStack refused: the pool of addresses is empty, or it was done before.
+    pub fn add_neighbour(&self) -> Result<(), String> {
+        self.world(neighbour::furnish)
+    }
+
     /// Adds a fault to those that are waiting.
     pub fn add_fault(&self, fault: Fault) {
         self.lock().faults.add(fault);
@@ -388,7 +400,7 @@ impl State {
         let reply = match ran.answer {
             Ok(mut inside) => {
                 after_list(fault.as_ref(), &mut inside);
-                Reply::ok(&envelope, inside, xml)
+                Reply::ok(&envelope, &inside, xml)
             }
             Err(error) => Reply::error(&envelope, &error, xml),
         };

@@ -39,7 +39,6 @@ impl Call<'_> {
     pub(crate) fn viewer(&self) -> Viewer {
         Viewer {
             admin: self.caller.admin,
-            account: self.caller.account.clone(),
         }
     }
 

@@ -382,8 +382,5 @@ fn destroy(world: &mut World, id: &Uuid, state: VmState) {
 
 /// What a viewer of a job's result may see.
 pub(crate) fn viewer(job: &Job) -> Viewer {
-    Viewer {
-        admin: job.admin,
-        account: job.account.clone(),
-    }
+    Viewer { admin: job.admin }
 }

@@ -12,13 +12,12 @@ use serde_json::{Map, Value, json};
 
 use super::jobs::{Job, JobStatus};
 use super::world::catalogue::{Catalogue, Row};
-use super::world::{AffinityGroup, Event, KeyPair, Tag, Uuid, World};
+use super::world::{AffinityGroup, Event, KeyPair, Tag, World};
 
 /// Who is looking.
 #[derive(Clone, Debug)]
 pub(crate) struct Viewer {
     pub(crate) admin: bool,
-    pub(crate) account: Uuid,
 }
 
 /// A time as CloudStack writes it: no colon in the offset, no fraction.

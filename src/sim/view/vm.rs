@@ -74,10 +74,7 @@ impl Shape {
 
 /// The `jobresult` of a job on a machine.
 pub(crate) fn result(world: &World, job: &Job, id: &str) -> Value {
-    let viewer = Viewer {
-        admin: job.admin,
-        account: job.account.clone(),
-    };
+    let viewer = Viewer { admin: job.admin };
     let row = world
         .vms
         .get(id)

@@ -27,7 +27,7 @@ pub use entities::{
     Vm, VmState, Vpc,
 };
 pub(crate) use helpers::{Subnet, quoted_network, quoted_vpc};
-pub(crate) use seed::{STRANGER, TENANT};
+pub(crate) use seed::{OTHER, STRANGER, TENANT};
 
 /// The settings of the management server that matter here, with CloudStack's names for them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
