@@ -10,6 +10,9 @@ use crate::sim::effects;
 use crate::sim::events::{self, Words};
 use crate::sim::world::{Kind, Uuid, VmState, World};
 
+/// How many jobs are kept: a day of a busy stack, and a state file that stays small.
+const JOBS_MAX: usize = 10_000;
+
 /// What falls due next.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
@@ -93,6 +96,7 @@ impl World {
             events::scheduled(self, &job, words);
         }
         self.totals.jobs += 1;
+        self.forget_oldest_jobs();
         self.pending.push(job.id.clone());
         self.jobs.insert(job.id.clone(), job);
     }
@@ -245,6 +249,22 @@ impl World {
             self.expunge(&vm);
         }
         self.next_purge += SignedDuration::from_secs(self.settings.expunge_interval.max(1));
+    }
+
+    /// Keeps the number of jobs in bounds: of ended ones the older half goes.
+    fn forget_oldest_jobs(&mut self) {
+        if self.jobs.len() < JOBS_MAX {
+            return;
+        }
+        let newest = self
+            .jobs
+            .values()
+            .map(|job| job.number)
+            .max()
+            .unwrap_or_default();
+        let bound = newest.saturating_sub(JOBS_MAX as u64 / 2);
+        self.jobs
+            .retain(|_, job| job.completed.is_none() || job.number > bound);
     }
 
     /// Forgets jobs that ended longer ago than `job.expire.minutes`.

@@ -68,6 +68,17 @@ async fn lists_can_come_back_empty_short_or_cut_in_half() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stale_list_shows_the_world_as_it_was() {
+    let cloud = Cloud::new(Profile::Instant);
+    cloud
+        .sim
+        .add_fault(Fault::once("listVPCs", FaultKind::StaleList));
+    cloud.stack().await;
+    assert_eq!(cloud.tenant("listVPCs", &[]).await, json!({}));
+    assert_eq!(cloud.tenant("listVPCs", &[]).await["count"], 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_answer_comes_late_and_its_effect_does_not() {
     let cloud = Cloud::new(Profile::Instant);
     let stack = cloud.stack().await;

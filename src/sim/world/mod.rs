@@ -146,7 +146,7 @@ pub struct World {
     pub tags: Vec<Tag>,
     /// The details of everything but machines.
     pub details: Vec<Detail>,
-    /// What happened, oldest first; the last 20 000.
+    /// What happened, oldest first; the last 10 000.
     pub events: VecDeque<Event>,
     /// The jobs, ended ones included until they expire.
     pub jobs: BTreeMap<Uuid, Job>,
@@ -176,7 +176,7 @@ pub(crate) struct Ids {
 }
 
 /// How many events are kept: a day of a busy stack, and a state file that stays small.
-const EVENTS_MAX: usize = 20_000;
+const EVENTS_MAX: usize = 10_000;
 
 impl World {
     /// The time that the world has been brought to.
