@@ -216,6 +216,30 @@ async fn pages_are_checked_and_control_characters_refused() {
 }
 
 #[tokio::test]
+async fn a_request_that_does_not_ask_for_json_gets_xml() {
+    let server = Server::new().await;
+    let keys = server.cloud.sim.credentials(Who::Tenant);
+    let pairs = [("apiKey", keys.api_key.as_str()), ("command", "listZones")];
+    let owned = pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let signature = Params::collect(owned).signature(&keys.secret_key);
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .append_pair("signature", &signature)
+        .finish();
+    let answer = server
+        .exchange("GET", &format!("/client/api?{query}"), "")
+        .await;
+    assert!(answer.head.contains("content-type: text/xml;charset=utf-8"));
+    assert!(
+        answer
+            .body
+            .contains("<listzonesresponse cloud-stack-version=")
+    );
+}
+
+#[tokio::test]
 async fn a_lost_reply_is_a_connection_that_ends() {
     let server = Server::new().await;
     server

@@ -57,6 +57,32 @@ async fn the_first_start_of_a_tier_makes_others_wait_and_later_ones_do_not() {
     assert!(later < 3.0, "{later}");
 }
 
+/// A stack of seven as section 1.16 of the observations builds it: 5.3 to 6.2 s there, 14 to 16 s
+/// when all seven start at once.
+#[tokio::test(start_paused = true)]
+async fn one_machine_first_and_then_the_rest_builds_a_stack_twice_as_fast() {
+    for (first, range) in [(1, 4.0..8.0), (7, 9.0..17.0)] {
+        let cloud = Cloud::new(Profile::Lab);
+        let build = seconds(&cloud, async {
+            let stack = cloud.stack().await;
+            let names = ["a", "b", "c", "d", "e", "f", "g"];
+            let vms = join_all(names.map(|name| cloud.stopped_vm(&stack.tier, name))).await;
+            for vm in &vms {
+                cloud.nat(&stack, vm).await;
+            }
+            for group in [&vms[..first], &vms[first..]] {
+                join_all(group.iter().map(|vm| async {
+                    let vm = [("id", vm.as_str())];
+                    cloud.done("startVirtualMachine", &vm).await
+                }))
+                .await;
+            }
+        });
+        let build = build.await;
+        assert!(range.contains(&build), "{first} first: {build}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_boot_takes_a_minute_in_the_slow_profile_and_no_time_in_the_instant_one() {
     for (profile, range) in [(Profile::Slow, 59.0..63.0), (Profile::Instant, -0.1..0.1)] {

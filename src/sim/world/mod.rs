@@ -3,7 +3,7 @@
 //!
 //! A world has no clock and no lock of its own. [`World::advance`] brings it to a time, settling
 //! whatever fell due on the way, in order; between two such calls nothing happens by itself. What
-//! users may do is decided in [`super::commands`], what jobs do in [`super::effects`].
+//! users may do is decided in `commands`, what jobs do in `effects`.
 
 pub mod catalogue;
 pub mod chance;
