@@ -146,7 +146,9 @@ fn completed_only(kind: &'static str, doing: &str) -> Words {
 pub(crate) fn words(world: &World, job: &Job) -> Option<Words> {
     vm_words(world, &job.work)
         .or_else(|| network_words(world, &job.work))
-        .or_else(|| rule_words(world, &job.work))
+        .or_else(|| list_words(world, &job.work))
+        .or_else(|| item_words(world, &job.work))
+        .or_else(|| other_words(world, &job.work))
 }
 
 fn vm_words(world: &World, work: &Work) -> Option<Words> {
@@ -249,9 +251,7 @@ fn network_words(world: &World, work: &Work) -> Option<Words> {
     }
 }
 
-fn rule_words(world: &World, work: &Work) -> Option<Words> {
-    let serial = |id: &Uuid| world.acl_items.get(id).map_or(0, |item| item.serial);
-    let item = || Subject::nameless("NetworkAclItem");
+fn list_words(world: &World, work: &Work) -> Option<Words> {
     Some(match work {
         Work::CreateAclList { list } => {
             let text = format!("Creating Network ACL with ID: {list}");
@@ -286,6 +286,14 @@ fn rule_words(world: &World, work: &Work) -> Option<Words> {
             let text = format!("Associating network ACL ID={list_id} with network ID={id}");
             scheduled_only("NETWORK.ACL.REPLACE", text, Subject::list(world, list))
         }
+        _ => return None,
+    })
+}
+
+fn item_words(world: &World, work: &Work) -> Option<Words> {
+    let serial = |id: &Uuid| world.acl_items.get(id).map_or(0, |item| item.serial);
+    let item = || Subject::nameless("NetworkAclItem");
+    Some(match work {
         Work::CreateAclItem { item: id } => {
             let doing = format!("Applying Network ACL Item. Rule ID: {}", serial(id));
             let subject = Subject {
@@ -321,6 +329,12 @@ fn rule_words(world: &World, work: &Work) -> Option<Words> {
             );
             all("NETWORK.ACL.ITEM.DELETE", text, doing, item())
         }
+        _ => return None,
+    })
+}
+
+fn other_words(world: &World, work: &Work) -> Option<Words> {
+    Some(match work {
         Work::CreateGroup { group } => {
             let text = "Creating affinity group".to_owned();
             all(

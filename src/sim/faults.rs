@@ -57,6 +57,8 @@ pub enum FaultKind {
     EmptyList,
     /// A list tells the right count and leaves the last rows out.
     ShortList,
+    /// A list shows the world as it was when the fault was added.
+    StaleList,
     /// The job fails when it ends, without effect.
     FailJob {
         /// The error code.
@@ -92,14 +94,15 @@ impl FaultKind {
             | Self::Status { .. }
             | Self::Truncated
             | Self::EmptyList
-            | Self::ShortList => None,
+            | Self::ShortList
+            | Self::StaleList => None,
         }
     }
 
     /// Whether it can happen to this command at all.
     fn fits(&self, command: &str) -> bool {
         match self {
-            Self::EmptyList | Self::ShortList => command.starts_with("list"),
+            Self::EmptyList | Self::ShortList | Self::StaleList => command.starts_with("list"),
             Self::FailJob { .. } | Self::HangJob => {
                 super::commands::find(command).is_some_and(|known| known.job.is_some())
             }

@@ -16,10 +16,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::commands::{self, Method};
+use super::commands::Method;
+use super::pipeline::{Incoming, unauthorized};
 use super::protocol::Params;
-use super::reply::{ApiError, Reply, reason};
-use super::{Incoming, Sim, overview};
+use super::reply::{Reply, reason};
+use super::{Sim, overview};
 
 /// What a request body may be: Jetty's limit for forms in the recorded server.
 const BODY_MAX: usize = 1_048_576;
@@ -196,7 +197,7 @@ impl Sim {
                 })
                 .await
             }
-            None => refuse(&params),
+            None => unauthorized(&params),
         }
     }
 
@@ -212,17 +213,4 @@ impl Sim {
         let signed = params.is_signed_with(&user.secret_key) && params.is_fresh(now);
         signed.then(|| user.name.clone())
     }
-}
-
-fn refuse(params: &Params) -> Reply {
-    let xml = !params
-        .exact("response")
-        .is_some_and(|form| form.eq_ignore_ascii_case("json"));
-    let envelope = match params.exact("command") {
-        Some(name) if commands::find(name).is_some() => commands::envelope(name),
-        Some(_) => "errorresponse".to_owned(),
-        None if params.is_empty() => "errorresponse".to_owned(),
-        None => "null".to_owned(),
-    };
-    Reply::error(&envelope, &ApiError::unauthorized(), xml)
 }

@@ -19,17 +19,22 @@ mod commands;
 mod effects;
 mod events;
 mod faults;
+mod hands;
 mod http;
 mod jobs;
+mod neighbour;
 mod overview;
+mod pipeline;
 mod profile;
 mod protocol;
 mod reply;
 mod state;
+#[cfg(test)]
+mod tests;
 mod view;
 pub mod world;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -41,13 +46,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 pub use breakage::{Breakage, Rule};
-use commands::{Caller, Method, Request};
-use faults::Faults;
+use commands::Method;
 pub use faults::{Fault, FaultKind};
 pub use jobs::{Job, JobStatus};
+use pipeline::{Incoming, Outgoing, State};
 pub use profile::Profile;
 use protocol::Params;
-use reply::ApiError;
 pub use reply::Reply;
 pub use world::World;
 
@@ -109,9 +113,6 @@ pub struct LoggedRequest {
     pub status: u16,
 }
 
-/// How many requests are remembered: more than any test sends, and a bound for long runs.
-const REQUESTS_MAX: usize = 100_000;
-
 /// A simulator. Clones are handles to the same one.
 #[derive(Clone)]
 pub struct Sim {
@@ -122,26 +123,6 @@ struct Shared {
     clock: Clock,
     state_file: Option<PathBuf>,
     state: Mutex<State>,
-}
-
-/// Everything that requests change. Held only between two awaits, never across one.
-struct State {
-    world: World,
-    faults: Faults,
-    requests: VecDeque<LoggedRequest>,
-}
-
-/// A request on its way through.
-struct Incoming {
-    user: String,
-    params: Params,
-    method: Method,
-}
-
-/// What a request came to, and how long the server takes to say so.
-struct Outgoing {
-    reply: Reply,
-    takes: Duration,
 }
 
 impl Sim {
@@ -158,11 +139,7 @@ impl Sim {
         let mut world = kept.unwrap_or_else(|| World::new(profile, seed, clock.now()));
         world.profile = profile;
         world.advance(clock.now());
-        let state = State {
-            world,
-            faults: Faults::default(),
-            requests: VecDeque::new(),
-        };
+        let state = State::new(world);
         Self {
             shared: Arc::new(Shared {
                 clock,
@@ -260,14 +237,22 @@ impl Sim {
         self.world(|world| breakage::apply(world, what))
     }
 
+    /// Gives another account a stack, so that there is something that tenants must not see.
+    ///
+    /// # Errors
+    /// CloudStack refused: the pool of addresses is empty, or it was done before.
+    pub fn add_neighbour(&self) -> Result<(), String> {
+        self.world(neighbour::furnish)
+    }
+
     /// Adds a fault to those that are waiting.
     pub fn add_fault(&self, fault: Fault) {
-        self.lock().faults.add(fault);
+        self.lock().add_fault(fault);
     }
 
     /// Takes all waiting faults away.
     pub fn clear_faults(&self) {
-        self.lock().faults.clear();
+        self.lock().clear_faults();
     }
 
     /// The faults that are waiting.
@@ -342,173 +327,4 @@ impl Sim {
         }
         outgoing
     }
-}
-
-impl State {
-    fn run(&mut self, incoming: &Incoming) -> Outgoing {
-        let params = &incoming.params;
-        let xml = !params
-            .exact("response")
-            .is_some_and(|form| form.eq_ignore_ascii_case("json"));
-        let Some(name) = params.exact("command") else {
-            let envelope = if params.is_empty() {
-                "errorresponse"
-            } else {
-                "null"
-            };
-            let reply = Reply::error(envelope, &ApiError::unauthorized(), xml);
-            return Outgoing {
-                reply,
-                takes: Duration::ZERO,
-            };
-        };
-        let known = commands::find(name).is_some();
-        let envelope = if known {
-            commands::envelope(name)
-        } else {
-            "errorresponse".to_owned()
-        };
-        let fault = self.faults.strike(name, &mut self.world.chance);
-        if let Some(reply) = fault.as_ref().and_then(|kind| before(kind, &envelope, xml)) {
-            return Outgoing {
-                reply,
-                takes: Duration::ZERO,
-            };
-        }
-        let Some(caller) = self.caller(&incoming.user) else {
-            let reply = Reply::error(&envelope, &ApiError::unauthorized(), xml);
-            return Outgoing {
-                reply,
-                takes: Duration::ZERO,
-            };
-        };
-        let twist = fault.as_ref().and_then(FaultKind::twist);
-        let request = Request {
-            name,
-            params,
-            caller,
-            method: incoming.method,
-            twist,
-        };
-        let ran = commands::run(&mut self.world, request);
-        let reply = match ran.answer {
-            Ok(mut inside) => {
-                after_list(fault.as_ref(), &mut inside);
-                Reply::ok(&envelope, inside, xml)
-            }
-            Err(error) => Reply::error(&envelope, &error, xml),
-        };
-        after(
-            fault.as_ref(),
-            Outgoing {
-                reply,
-                takes: ran.takes,
-            },
-        )
-    }
-
-    fn caller(&self, user: &str) -> Option<Caller> {
-        let user = self.world.user_named(user)?;
-        let admin = self
-            .world
-            .accounts
-            .get(&user.account)
-            .is_some_and(|account| account.admin);
-        Some(Caller {
-            user: user.id.clone(),
-            account: user.account.clone(),
-            admin,
-        })
-    }
-
-    fn log(&mut self, incoming: &Incoming, status: u16) {
-        let secrets = [
-            "apikey",
-            "signature",
-            "signatureversion",
-            "expires",
-            "response",
-            "command",
-        ];
-        let params = incoming
-            .params
-            .iter()
-            .filter(|(name, _)| !secrets.contains(name));
-        if self.requests.len() >= REQUESTS_MAX {
-            self.requests.pop_front();
-        }
-        self.requests.push_back(LoggedRequest {
-            at: self.world.now(),
-            user: incoming.user.clone(),
-            command: incoming
-                .params
-                .exact("command")
-                .unwrap_or_default()
-                .to_owned(),
-            params: params
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
-            status,
-        });
-    }
-}
-
-/// The answer of a fault that strikes before the request has an effect.
-fn before(kind: &FaultKind, envelope: &str, xml: bool) -> Option<Reply> {
-    match kind {
-        FaultKind::LostRequest => Some(Reply::lost()),
-        FaultKind::Status { code: 401 } => {
-            Some(Reply::error(envelope, &ApiError::unauthorized(), xml))
-        }
-        FaultKind::Status { code: 429 } => {
-            Some(Reply::error(envelope, &ApiError::throttled(700), xml))
-        }
-        FaultKind::Status { code } => Some(Reply::proxy(*code)),
-        FaultKind::LostReply
-        | FaultKind::Slow { .. }
-        | FaultKind::Truncated
-        | FaultKind::EmptyList
-        | FaultKind::ShortList
-        | FaultKind::FailJob { .. }
-        | FaultKind::HangJob
-        | FaultKind::NoCapacity
-        | FaultKind::StartFails
-        | FaultKind::HypervisorStopFails => None,
-    }
-}
-
-/// Takes rows out of a list.
-fn after_list(kind: Option<&FaultKind>, inside: &mut serde_json::Value) {
-    let Some(inside) = inside.as_object_mut() else {
-        return;
-    };
-    match kind {
-        Some(FaultKind::EmptyList) => inside.clear(),
-        Some(FaultKind::ShortList) => {
-            for rows in inside
-                .values_mut()
-                .filter_map(serde_json::Value::as_array_mut)
-            {
-                rows.truncate(rows.len() / 2);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Spoils an answer on its way back.
-fn after(kind: Option<&FaultKind>, mut outgoing: Outgoing) -> Outgoing {
-    match kind {
-        Some(FaultKind::LostReply) => outgoing.reply = Reply::lost(),
-        Some(FaultKind::Slow { millis }) => outgoing.takes += Duration::from_millis(*millis),
-        Some(FaultKind::Truncated) => {
-            let mut half = outgoing.reply.body.len() / 2;
-            while !outgoing.reply.body.is_char_boundary(half) {
-                half -= 1;
-            }
-            outgoing.reply.body.truncate(half);
-        }
-        _ => {}
-    }
-    outgoing
 }

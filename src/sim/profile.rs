@@ -72,22 +72,21 @@ impl Profile {
     /// How long a job of this kind takes once it has begun.
     pub(crate) fn job(self, cost: Cost) -> Duration {
         let lab = match cost {
-            Cost::Boot => 1_500,
-            Cost::Deploy => 600,
-            Cost::Stop => 1_600,
-            Cost::Reboot => 1_000,
-            Cost::Restore => 1_800,
+            Cost::Boot | Cost::Reboot => 1_000,
+            Cost::Deploy => 100,
+            Cost::Stop => 1_200,
+            Cost::DeleteNetwork => 500,
+            Cost::ForcedReboot | Cost::FailedStart => 4_000,
+            Cost::Restore => 1_600,
             Cost::Destroy => 5_400,
             Cost::Expunge => 8_000,
+            Cost::Move | Cost::BringUp => 900,
             Cost::Quick => 400,
             Cost::Acl => 250,
             Cost::Rule => 40,
-            Cost::CreateVpc => 2_400,
-            Cost::DeleteVpc => 1_900,
-            Cost::Move | Cost::DeleteNetwork => 900,
+            Cost::CreateVpc => 2_000,
+            Cost::DeleteVpc => 1_100,
             Cost::Associate => 80,
-            Cost::ForcedReboot | Cost::FailedStart => 4_000,
-            Cost::BringUp => 1_200,
         };
         match (self, cost) {
             (Self::Instant, _) => Duration::ZERO,
@@ -103,7 +102,7 @@ impl Profile {
     pub(crate) fn lead(self, deploy: bool) -> Duration {
         match (self, deploy) {
             (Self::Instant, _) => Duration::ZERO,
-            (Self::Lab | Self::Slow, true) => Duration::from_millis(300),
+            (Self::Lab | Self::Slow, true) => Duration::from_millis(200),
             (Self::Lab | Self::Slow, false) => Duration::from_millis(60),
         }
     }

@@ -50,14 +50,13 @@ impl Reply {
         }
     }
 
-    pub(crate) fn ok(envelope: &str, inner: Value, xml: bool) -> Self {
+    pub(crate) fn ok(envelope: &str, inner: &Value, xml: bool) -> Self {
         Self::of(200, envelope, inner, xml)
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "callers have just made it")]
-    fn of(status: u16, envelope: &str, inner: Value, xml: bool) -> Self {
+    fn of(status: u16, envelope: &str, inner: &Value, xml: bool) -> Self {
         let (content_type, body) = if xml {
-            (XML, to_xml(envelope, &inner))
+            (XML, to_xml(envelope, inner))
         } else {
             (JSON, json!({ envelope: inner }).to_string())
         };
@@ -82,7 +81,7 @@ impl Reply {
         } else {
             envelope
         };
-        let mut reply = Self::of(error.status, envelope, inner.into(), xml);
+        let mut reply = Self::of(error.status, envelope, &inner.into(), xml);
         if error.status == 431 || error.status == 432 {
             let text = error.text.replace(['\n', '\r'], " ");
             reply.headers.push(("X-Description".to_owned(), text));
@@ -321,7 +320,7 @@ mod tests {
     fn lists_become_repeated_elements_in_xml() {
         let reply = Reply::ok(
             "listx",
-            json!({"count": 2, "x": [{"id": "a"}, {"id": "<"}]}),
+            &json!({"count": 2, "x": [{"id": "a"}, {"id": "<"}]}),
             true,
         );
         assert!(

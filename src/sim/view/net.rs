@@ -112,20 +112,19 @@ fn network_head(world: &World, network: &Network) -> RowOf {
         .set("type", "Isolated")
         .set("acltype", "Account")
         .owner(world, &network.account)
-        .set("service", services(world, network, of("name")))
+        .set("service", services(world, network, of("name").as_ref()))
 }
 
 /// The services of a network, with their capabilities; an offering that was not recorded shows
 /// those of the recorded one of its kind.
-#[expect(clippy::needless_pass_by_value, reason = "callers have just made it")]
-fn services(world: &World, network: &Network, offering: Option<Value>) -> Option<Value> {
+fn services(world: &World, network: &Network, offering: Option<&Value>) -> Option<Value> {
     let known = &world.catalogue.network_services;
     let usual = if network.vpc.is_some() {
         "DefaultIsolatedNetworkOfferingForVpcNetworks"
     } else {
         "DefaultIsolatedNetworkOfferingWithSourceNatService"
     };
-    let name = offering.as_ref().and_then(Value::as_str).unwrap_or(usual);
+    let name = offering.and_then(Value::as_str).unwrap_or(usual);
     known.get(name).or_else(|| known.get(usual)).cloned()
 }
 

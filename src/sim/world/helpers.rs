@@ -1,6 +1,7 @@
 //! The operations that several commands share: drawing ids, counting, finding free addresses,
 //! and taking a resource out of the world with everything that hangs on it.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use serde_json::Value;
@@ -9,6 +10,9 @@ use super::{
     AclItem, Address, AddressState, AffinityGroup, Gone, Kind, Network, NetworkState, Uuid, Vm,
     VmState, Vpc, World,
 };
+
+/// How many addresses of a tier are looked at for a free one: those of a `/16`.
+const HOSTS_MAX: usize = 65_536;
 
 /// An IPv4 range with a prefix length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,11 +207,13 @@ impl World {
     /// A free guest address, drawn at random as CloudStack does.
     pub(crate) fn free_guest_ip(&mut self, network: &Network) -> Option<Ipv4Addr> {
         let subnet = Subnet::parse(&network.cidr)?;
-        let free: Vec<_> = subnet
-            .hosts()
-            .take(65_536)
-            .filter(|ip| !self.guest_ip_taken(network, *ip))
+        let cards = self.vms.values().flat_map(|vm| &vm.nics);
+        let taken: BTreeSet<Ipv4Addr> = cards
+            .filter(|nic| nic.network == network.id)
+            .map(|nic| nic.ip)
             .collect();
+        let usable = |ip: &Ipv4Addr| *ip != network.gateway && !taken.contains(ip);
+        let free: Vec<_> = subnet.hosts().take(HOSTS_MAX).filter(usable).collect();
         let place = self.chance.below(free.len());
         free.get(place).copied()
     }

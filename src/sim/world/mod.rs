@@ -3,7 +3,7 @@
 //!
 //! A world has no clock and no lock of its own. [`World::advance`] brings it to a time, settling
 //! whatever fell due on the way, in order; between two such calls nothing happens by itself. What
-//! users may do is decided in [`super::commands`], what jobs do in [`super::effects`].
+//! users may do is decided in `commands`, what jobs do in `effects`.
 
 pub mod catalogue;
 pub mod chance;
@@ -27,7 +27,7 @@ pub use entities::{
     Vm, VmState, Vpc,
 };
 pub(crate) use helpers::{Subnet, quoted_network, quoted_vpc};
-pub(crate) use seed::{STRANGER, TENANT};
+pub(crate) use seed::{OTHER, STRANGER, TENANT};
 
 /// The settings of the management server that matter here, with CloudStack's names for them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -146,7 +146,7 @@ pub struct World {
     pub tags: Vec<Tag>,
     /// The details of everything but machines.
     pub details: Vec<Detail>,
-    /// What happened, oldest first; the last 20 000.
+    /// What happened, oldest first; the last 10 000.
     pub events: VecDeque<Event>,
     /// The jobs, ended ones included until they expire.
     pub jobs: BTreeMap<Uuid, Job>,
@@ -176,7 +176,7 @@ pub(crate) struct Ids {
 }
 
 /// How many events are kept: a day of a busy stack, and a state file that stays small.
-const EVENTS_MAX: usize = 20_000;
+const EVENTS_MAX: usize = 10_000;
 
 impl World {
     /// The time that the world has been brought to.

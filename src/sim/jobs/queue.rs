@@ -1,0 +1,309 @@
+//! The queue of jobs: what begins when, what ends when, and what a killed server leaves.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::{Job, JobFailure, JobStatus, Phase, Twist, Work, signed};
+use crate::sim::effects;
+use crate::sim::events::{self, Words};
+use crate::sim::world::{Kind, Uuid, VmState, World};
+
+/// How many jobs are kept: a day of a busy stack, and a state file that stays small.
+const JOBS_MAX: usize = 10_000;
+
+/// What falls due next.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    End(u64, Uuid),
+    Begin(u64, Uuid),
+    Idle(Uuid),
+    Purge,
+}
+
+impl World {
+    /// Brings the world to `now`: settles every job, purge and clean-up that fell due, in order.
+    pub fn advance(&mut self, now: Timestamp) {
+        while let Some((at, due)) = self.next_due().filter(|(at, _)| *at <= now) {
+            self.set_now(at);
+            match due {
+                Due::Begin(_, job) => self.begin(&job),
+                Due::End(_, job) => self.end(&job),
+                Due::Idle(network) => effects::network::shut_down(self, &network),
+                Due::Purge => self.purge(),
+            }
+        }
+        self.set_now(now);
+    }
+
+    /// When something happens next by itself; none if nothing is under way.
+    #[must_use]
+    pub fn next_change(&self) -> Option<Timestamp> {
+        self.pending
+            .iter()
+            .filter_map(|id| self.due_of(id))
+            .map(|(at, _)| at)
+            .min()
+    }
+
+    fn next_due(&self) -> Option<(Timestamp, Due)> {
+        let wait = SignedDuration::from_secs(self.settings.network_gc_wait);
+        let idle = self.networks.values().filter_map(|network| {
+            Some((network.idle_since? + wait, Due::Idle(network.id.clone())))
+        });
+        let jobs = self.pending.iter().filter_map(|id| self.due_of(id));
+        jobs.chain(idle)
+            .chain([(self.next_purge, Due::Purge)])
+            .min()
+    }
+
+    fn due_of(&self, id: &Uuid) -> Option<(Timestamp, Due)> {
+        let job = self.jobs.get(id)?;
+        match job.phase {
+            Phase::Running(until) => Some((until?, Due::End(job.number, id.clone()))),
+            Phase::Queued(at) => {
+                let waits = !matches!(job.work, Work::Destroy { .. }) && self.is_blocked(job);
+                (!waits).then(|| (at.max(self.now()), Due::Begin(job.number, id.clone())))
+            }
+            Phase::Ended => None,
+        }
+    }
+
+    /// Whether another job on the same machine comes first: one that runs, or one queued earlier.
+    /// A destroy that waits lets others pass, as it only looks again every five seconds.
+    fn is_blocked(&self, job: &Job) -> bool {
+        let Some(vm) = job.work.locks() else {
+            return false;
+        };
+        self.pending
+            .iter()
+            .filter_map(|id| self.jobs.get(id))
+            .any(|other| {
+                let earlier =
+                    other.number < job.number && !matches!(other.work, Work::Destroy { .. });
+                other.work.locks() == Some(vm)
+                    && other.id != job.id
+                    && (matches!(other.phase, Phase::Running(_)) || earlier)
+            })
+    }
+
+    /// Queues a job; it begins at once if nothing is in its way.
+    pub(crate) fn submit(&mut self, mut job: Job) {
+        let lead = signed(job.work.lead(self.profile));
+        job.phase = Phase::Queued(self.now() + lead);
+        if let Some(words) = events::words(self, &job) {
+            events::scheduled(self, &job, words);
+        }
+        self.totals.jobs += 1;
+        self.forget_oldest_jobs();
+        self.pending.push(job.id.clone());
+        self.jobs.insert(job.id.clone(), job);
+    }
+
+    fn begin(&mut self, id: &Uuid) {
+        let Some(mut job) = self.jobs.get(id).cloned() else {
+            return;
+        };
+        if matches!(job.work, Work::Destroy { .. }) && self.is_blocked(&job) {
+            let step = self.profile.lock_step().max(Duration::from_secs(1));
+            job.phase = Phase::Queued(self.now() + signed(step));
+            self.jobs.insert(id.clone(), job);
+            return;
+        }
+        self.announce_start(&job);
+        let takes = effects::begin(self, &mut job);
+        let until = (job.twist != Some(Twist::Hang)).then(|| self.now() + signed(takes));
+        job.phase = Phase::Running(until);
+        self.jobs.insert(id.clone(), job);
+    }
+
+    fn announce_start(&mut self, job: &Job) {
+        if let Some(words) = events::words(self, job) {
+            events::started(self, job, words);
+        }
+    }
+
+    fn end(&mut self, id: &Uuid) {
+        let Some(job) = self.jobs.get(id).cloned() else {
+            return;
+        };
+        let words = events::words(self, &job);
+        let outcome = match &job.twist {
+            Some(Twist::Fail { code, text }) => {
+                effects::undo(self, &job.work);
+                Err(JobFailure::new(*code, text.as_str()))
+            }
+            Some(Twist::Hang | Twist::NoCapacity | Twist::StartFails | Twist::StopFails) | None => {
+                effects::finish(self, &job)
+            }
+        };
+        for twin in self.twins_of(&job) {
+            self.announce_start(&twin);
+            self.close(twin, words.clone(), outcome.clone());
+        }
+        self.close(job, words, outcome);
+    }
+
+    /// The jobs that asked for the same while this one was under way: they join it.
+    fn twins_of(&self, job: &Job) -> Vec<Job> {
+        let joins = matches!(job.work, Work::Start { .. } | Work::Stop { .. });
+        let queued = self.pending.iter().filter_map(|id| self.jobs.get(id));
+        queued
+            .filter(|other| joins && other.id != job.id && other.work == job.work)
+            .filter(|other| other.twist.is_none())
+            .cloned()
+            .collect()
+    }
+
+    fn close(&mut self, mut job: Job, words: Option<Words>, outcome: Result<Value, JobFailure>) {
+        if let Some(words) = words {
+            events::completed(self, &job, words, outcome.is_ok());
+        }
+        match outcome {
+            Ok(result) => {
+                job.status = JobStatus::Succeeded;
+                job.result = Some(result);
+            }
+            Err(JobFailure { code, text }) => {
+                job.status = JobStatus::Failed;
+                job.code = code;
+                job.result = Some(serde_json::json!({"errorcode": code, "errortext": text}));
+            }
+        }
+        job.completed = Some(self.now());
+        job.phase = Phase::Ended;
+        self.pending.retain(|id| *id != job.id);
+        self.jobs.insert(job.id.clone(), job);
+    }
+
+    /// Begins and ends a job on the spot, whatever is in its way: for people who break things.
+    pub(crate) fn rush(&mut self, id: &Uuid) {
+        if let Some(Phase::Queued(_)) = self.jobs.get(id).map(|job| job.phase) {
+            if let Some(job) = self.jobs.get_mut(id) {
+                job.phase = Phase::Running(None);
+            }
+            let Some(mut job) = self.jobs.get(id).cloned() else {
+                return;
+            };
+            self.announce_start(&job);
+            effects::begin(self, &mut job);
+            self.jobs.insert(id.clone(), job);
+        }
+        if self
+            .jobs
+            .get(id)
+            .is_some_and(|job| job.status == JobStatus::Pending)
+        {
+            self.end(id);
+        }
+    }
+
+    /// Kills the management server: pending jobs fail without a result, machines on their way
+    /// somewhere fall back, and what the jobs had already written stays
+    /// (`cloudstack-observed.md`, 1.14 and 1.15).
+    pub fn restart_server(&mut self) {
+        let now = self.now();
+        for id in std::mem::take(&mut self.pending) {
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.status = JobStatus::Failed;
+                job.code = 530;
+                job.completed = Some(now);
+                job.phase = Phase::Ended;
+            }
+        }
+        for vm in self.vms.values_mut() {
+            match vm.state {
+                VmState::Starting => {
+                    vm.state = VmState::Stopped;
+                    vm.host = None;
+                }
+                VmState::Stopping => vm.state = VmState::Running,
+                VmState::Stopped
+                | VmState::Running
+                | VmState::Destroyed
+                | VmState::Expunging
+                | VmState::Error => {}
+            }
+        }
+        for network in self.networks.values_mut() {
+            network.busy_until = None;
+        }
+        self.address_locks.clear();
+        self.down_until = Some(now + signed(self.profile.restart()));
+    }
+
+    /// Purges machines that were destroyed long enough ago, and forgets jobs that ended a day ago.
+    fn purge(&mut self) {
+        // The server shifts the delay by ten bits where it means to multiply by a thousand.
+        let delay = SignedDuration::from_millis(self.settings.expunge_delay << 10);
+        let before = self.now() - delay;
+        let due: Vec<Uuid> = self
+            .vms
+            .values()
+            .filter(|vm| vm.state.is_gone() || vm.state == VmState::Error)
+            .filter(|vm| vm.updated.unwrap_or(vm.created) < before)
+            .map(|vm| vm.id.clone())
+            .collect();
+        for vm in due {
+            self.expunge(&vm);
+        }
+        self.next_purge += SignedDuration::from_secs(self.settings.expunge_interval.max(1));
+    }
+
+    /// Keeps the number of jobs in bounds: of ended ones the older half goes.
+    fn forget_oldest_jobs(&mut self) {
+        if self.jobs.len() < JOBS_MAX {
+            return;
+        }
+        let newest = self
+            .jobs
+            .values()
+            .map(|job| job.number)
+            .max()
+            .unwrap_or_default();
+        let bound = newest.saturating_sub(JOBS_MAX as u64 / 2);
+        self.jobs
+            .retain(|_, job| job.completed.is_none() || job.number > bound);
+    }
+
+    /// Forgets jobs that ended longer ago than `job.expire.minutes`.
+    pub(crate) fn expire_jobs(&mut self) {
+        let before = self.now() - SignedDuration::from_mins(self.settings.job_expire_minutes);
+        self.jobs
+            .retain(|_, job| job.completed.is_none_or(|completed| completed > before));
+    }
+
+    /// The job that holds a machine: the first of those pending.
+    pub(crate) fn job_of_vm(&self, vm: &str) -> Option<&Job> {
+        self.pending
+            .iter()
+            .filter_map(|id| self.jobs.get(id))
+            .find(|job| job.instance.as_deref() == Some(vm) && job.work.locks().is_some())
+    }
+
+    /// A job that has just been asked for.
+    pub(crate) fn new_job(&mut self, id: Option<Uuid>, work: Work) -> Job {
+        let id = id.unwrap_or_else(|| self.fresh_id());
+        Job {
+            id,
+            number: self.next_number(Kind::Job),
+            command: String::new(),
+            class: String::new(),
+            account: Uuid::new(),
+            user: Uuid::new(),
+            instance_type: None,
+            instance: None,
+            created: self.now(),
+            completed: None,
+            status: JobStatus::Pending,
+            code: 0,
+            result: None,
+            admin: false,
+            work,
+            phase: Phase::Ended,
+            twist: None,
+            event: self.fresh_id(),
+        }
+    }
+}
