@@ -11,6 +11,7 @@ pub mod clock;
 pub mod cloud;
 pub mod controller;
 pub mod execute;
+pub mod http;
 pub mod plan;
 pub mod run;
 pub mod sim;

@@ -161,9 +161,7 @@ async fn fetch(name: &str) -> Result<Source> {
         bail!("{name} is plain HTTP: use https, or download it and look at it first");
     }
     let context = || format!("cannot read {name}");
-    // Whoever installed a provider first has installed the same one.
-    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder()
+    let client = crate::http::client()
         .timeout(std::time::Duration::from_secs(30))
         .redirect(reqwest::redirect::Policy::none())
         .build()

@@ -201,7 +201,7 @@ async fn probe(target: &Target) -> Result<(), String> {
 }
 
 async fn http(place: SocketAddr, path: &str, limit: Duration) -> Result<(), String> {
-    let client = reqwest::Client::builder().no_proxy().timeout(limit).build();
+    let client = crate::http::client().timeout(limit).build();
     let client = client.map_err(|error| error.to_string())?;
     let url = format!("http://{place}{path}");
     match client.get(&url).send().await {

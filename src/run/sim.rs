@@ -82,7 +82,7 @@ fn write_env(file: &Path, address: SocketAddr, sim: &Sim) -> std::io::Result<()>
 async fn break_it(args: &BreakArgs) -> Result<()> {
     let body = breakage(&args.what, &args.settings)?;
     let url = format!("{}/sim/break", args.at.trim_end_matches('/'));
-    let client = reqwest::Client::builder().no_proxy().build()?;
+    let client = crate::http::client().build()?;
     let answer = client
         .post(&url)
         .header("content-type", "application/json")

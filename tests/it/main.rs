@@ -1,3 +1,5 @@
 //! The one integration-test binary.
 
+mod drift;
 mod recordings;
+mod world;

@@ -1,0 +1,298 @@
+//! A stack on a simulated CloudStack, kept by a real controller through real HTTP.
+//!
+//! The parts are those of the binary: store, loop, client, simulator. Only the API is left out;
+//! objects are written to the store. A test breaks the simulator behind the controller's back and
+//! waits for a level, never an edge.
+
+use std::{sync::Arc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use weir::{
+    clock::Clock,
+    cloud::{
+        Connect,
+        cloudstack::{CloudStack, CloudStackConfig, Unobserved},
+    },
+    controller::{
+        Context, Ids, accounts::Accounts, journal::Journal, probe::Probes, queue::Queue, runner,
+    },
+    sim::{Breakage, Profile, Sim, SimConfig, Who},
+    store::Store,
+    telemetry::Metrics,
+    types::{
+        account::CloudAccountSpec,
+        core::{Confidential, Event},
+        meta::{API_VERSION, FINALIZER, Object, Resource},
+        stack::{ClearwaterStack, StackStatus},
+    },
+};
+
+/// Longest wait for a level. Far more than a machine of two cores needs, under any load.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a level is looked at.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// Commands that change nothing.
+const READS: [&str; 3] = ["list", "query", "get"];
+
+/// See the module.
+pub(crate) struct World {
+    pub(crate) sim: Sim,
+    pub(crate) store: Store,
+    stop: CancellationToken,
+    _tasks: JoinSet<()>,
+    _dir: tempfile::TempDir,
+}
+
+struct Connector(Clock);
+
+impl Connect for Connector {
+    type Cloud = CloudStack;
+
+    fn connect(
+        &self,
+        spec: &CloudAccountSpec,
+        api_key: &Confidential,
+        secret_key: &Confidential,
+    ) -> Result<CloudStack, String> {
+        CloudStack::connect(CloudStackConfig {
+            endpoint: spec.endpoint.clone(),
+            api_key: api_key.clone(),
+            secret_key: secret_key.clone(),
+            zone: spec.zone.clone(),
+            project: spec.project.clone(),
+            ca_bundle: spec.ca_bundle.clone(),
+            limits: spec.limits.clone(),
+            clock: self.0.clone(),
+            observer: Arc::new(Unobserved),
+        })
+        .map_err(|error| error.to_string())
+    }
+}
+
+impl World {
+    /// A small stack (a bono with a public address, two sprouts, a homestead) that is ready, in an
+    /// account where somebody else has things too.
+    pub(crate) async fn ready() -> Self {
+        Self::with(json!({})).await
+    }
+
+    /// The same, with members of the spec added.
+    pub(crate) async fn with(spec: Value) -> Self {
+        let world = Self::start().await;
+        world.sim.add_neighbour().expect("the neighbour finds room");
+        world.apply(spec).await;
+        world.settled().await;
+        world.sim.clear_requests();
+        world
+    }
+
+    async fn start() -> Self {
+        let clock = Clock::system();
+        let sim = Sim::new(SimConfig {
+            profile: Profile::Instant,
+            seed: 1,
+            clock: clock.clone(),
+            state_file: None,
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}/client/api", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let (serving, token) = (sim.clone(), stop.clone());
+        tasks.spawn(async move { serving.serve(listener, token).await.unwrap() });
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), clock.clone()).unwrap();
+        let (journal, entries) = Journal::new();
+        let queue = Arc::new(Queue::default());
+        let context = Arc::new(Context {
+            store: store.clone(),
+            clock: clock.clone(),
+            accounts: Accounts::new(Connector(clock.clone()), clock.clone(), Arc::clone(&queue)),
+            probes: Probes::new(clock.clone(), Arc::clone(&queue)),
+            queue,
+            journal,
+            metrics: Metrics::new(),
+            ids: Ids::seeded(1),
+        });
+        let token = stop.clone();
+        tasks.spawn(async move { runner::run(context, entries, token).await.unwrap() });
+        let world = Self {
+            sim,
+            store,
+            stop,
+            _tasks: tasks,
+            _dir: dir,
+        };
+        world.account(&endpoint).await;
+        world
+    }
+
+    async fn account(&self, endpoint: &str) {
+        let keys = self.sim.credentials(Who::Tenant);
+        self.create(json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": "keys", "namespace": "default"},
+            "data": {
+                "apiKey": STANDARD.encode(keys.api_key),
+                "secretKey": STANDARD.encode(keys.secret_key),
+            },
+        }))
+        .await;
+        self.create(json!({
+            "apiVersion": API_VERSION, "kind": "CloudAccount",
+            "metadata": {"name": "cloud", "namespace": "default"},
+            "spec": {
+                "endpoint": endpoint, "secretRef": {"name": "keys"},
+                "resyncInterval": "300ms", "auditInterval": "300ms",
+                "limits": {"requestsPerSecond": 500},
+            },
+        }))
+        .await;
+    }
+
+    async fn create(&self, object: Value) {
+        let object: Object = serde_json::from_value(object).unwrap();
+        self.store.create(object).await.unwrap();
+    }
+
+    async fn apply(&self, more: Value) {
+        let mut stack = json!({
+            "apiVersion": API_VERSION, "kind": "ClearwaterStack",
+            "metadata": {"name": "ims", "namespace": "default", "finalizers": [FINALIZER]},
+            "spec": {
+                "accountRef": {"name": "cloud"}, "domain": "ims.example.com",
+                "template": {"name": "Ubuntu 14.04"}, "serviceOffering": {"name": "2vCPU-4GB"},
+                "packages": {"repository": "http://mirror.example.net/clearwater"},
+                "components": {
+                    "sprout": {"replicas": 2}, "homer": {"replicas": 0},
+                    "ralf": {"replicas": 0}, "ellis": {"replicas": 0},
+                },
+            },
+        });
+        json_patch::merge(&mut stack, &json!({"spec": more}));
+        self.create(stack).await;
+    }
+
+    /// Changes the stack's spec.
+    pub(crate) async fn change(&self, spec: Value) {
+        let mut stack = serde_json::to_value(self.stack().await).unwrap();
+        json_patch::merge(
+            &mut stack,
+            &json!({"spec": spec, "metadata": {"resourceVersion": ""}}),
+        );
+        let object: Object = serde_json::from_value(stack).unwrap();
+        self.store.update(object).await.unwrap();
+    }
+
+    pub(crate) async fn stack(&self) -> ClearwaterStack {
+        self.store
+            .get_as("default", "ims")
+            .await
+            .unwrap()
+            .expect("the stack is there")
+    }
+
+    pub(crate) async fn status(&self) -> StackStatus {
+        self.stack().await.status.unwrap_or_default()
+    }
+
+    /// Deletes the stack.
+    pub(crate) async fn delete(&self) {
+        let key = self.stack().await.key();
+        self.store
+            .delete(&key, &weir::store::Preconditions::default())
+            .await
+            .unwrap();
+    }
+
+    /// Waits until a status is as wanted.
+    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&StackStatus) -> bool) {
+        let wait = async {
+            while !wanted(&self.status().await) {
+                tokio::time::sleep(GLANCE).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+            let status = serde_json::to_string_pretty(&self.status().await).unwrap();
+            panic!(
+                "{what}: not after {PATIENCE:?}: {status}\n{:#}",
+                self.sim.overview()
+            );
+        }
+    }
+
+    /// Waits until the stack is ready, in sync and idle.
+    pub(crate) async fn settled(&self) {
+        self.until("settled", |status| {
+            status.phase == "Ready"
+                && status.drift.is_empty()
+                && status.ledger.pending.is_empty()
+                && status.ready_replicas == status.replicas
+                && status.replicas > 0
+        })
+        .await;
+    }
+
+    /// Breaks something and waits until the controller has seen it and put it right.
+    pub(crate) async fn broken_and_repaired(&self, what: Breakage) {
+        self.broken(what);
+        self.seen_again().await;
+        self.settled().await;
+    }
+
+    pub(crate) fn broken(&self, what: Breakage) {
+        self.sim.break_it(what).expect("it can be broken");
+    }
+
+    /// Waits for two further looks at everything.
+    pub(crate) async fn seen_again(&self) {
+        let looks = || {
+            let requests = self.sim.requests();
+            requests
+                .iter()
+                .filter(|request| request.command == "listVPCs")
+                .count()
+        };
+        let enough = looks() + 3;
+        let wait = async {
+            while looks() < enough {
+                tokio::time::sleep(GLANCE).await;
+            }
+        };
+        assert!(
+            tokio::time::timeout(PATIENCE, wait).await.is_ok(),
+            "no further look"
+        );
+    }
+
+    /// The commands that Weir sent to change something, oldest first.
+    pub(crate) fn writes(&self) -> Vec<String> {
+        let mine = |user: &str| user == "operator";
+        let reads = |command: &str| READS.iter().any(|read| command.starts_with(read));
+        let requests = self.sim.requests();
+        let writes = requests
+            .iter()
+            .filter(|r| mine(&r.user) && !reads(&r.command));
+        writes.map(|request| request.command.clone()).collect()
+    }
+
+    /// What was told, as `reason: message`.
+    pub(crate) async fn told(&self) -> Vec<String> {
+        let events: Vec<Event> = self.store.list_as(Some("default")).await.unwrap();
+        events
+            .iter()
+            .map(|event| format!("{}: {}", event.reason, event.message))
+            .collect()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
