@@ -2,8 +2,8 @@
 
 use super::{Planner, Step, address_subject, wish::MachineWish};
 use crate::types::{
-    action::{Action, Question},
-    id::AddressId,
+    action::{Action, Question, mark},
+    id::{AddressId, VpcId},
     inventory::Address,
     ledger::{MachineRecord, PublicAddress},
     stack::DriftField,
@@ -63,6 +63,11 @@ impl Planner<'_> {
 
     fn take_address(&mut self, subject: &str, record: &MachineRecord) {
         let Some(vpc) = self.vpc() else { return };
+        if let Some(back) = self.turned_up_again(subject, record, &vpc) {
+            let machine = subject.trim_start_matches("address ").to_owned();
+            self.set_address(&machine, Some(back));
+            return;
+        }
         let (reason, ip) = match record.lost_address {
             Some(ip) => (format!("it lost {ip}; asking for the same again"), Some(ip)),
             None => ("the machine needs a public address".to_owned(), None),
@@ -75,6 +80,32 @@ impl Planner<'_> {
             }
         }
         self.step(step);
+    }
+
+    /// An address that was missed in a look, and even by id, and is there after all.
+    fn turned_up_again(
+        &self,
+        subject: &str,
+        record: &MachineRecord,
+        vpc: &VpcId,
+    ) -> Option<PublicAddress> {
+        let lost = self.plan.ledger.lost.get(subject)?;
+        let row = self
+            .input
+            .inventory
+            .addresses
+            .get(&AddressId::new(lost.id.as_str()))?;
+        let ours = row
+            .tags
+            .get(mark::TAG_STACK)
+            .is_some_and(|tag| tag == self.uid.as_str());
+        (ours && row.vpc.as_ref() == Some(vpc) && record.lost_address == Some(row.ip)).then(|| {
+            PublicAddress {
+                id: row.id.clone(),
+                ip: row.ip,
+                cleaned: true,
+            }
+        })
     }
 
     fn address_is_gone(&mut self, wish: &MachineWish, had: &PublicAddress, how: &str) {

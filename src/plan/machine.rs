@@ -444,7 +444,8 @@ impl Planner<'_> {
             return self.heal(case, vm, remedy);
         }
         match self.disrupt(case, vm) {
-            Some(message) => view(Phase::Updating, message),
+            Some(message) if self.disrupted(name) => view(Phase::Updating, message),
+            Some(message) => view(Phase::Running, message),
             None => {
                 if let Some(record) = self.plan.ledger.machines.get_mut(name) {
                     record.updating = false;
@@ -452,6 +453,14 @@ impl Planner<'_> {
                 view(Phase::Running, self.later(case, vm))
             }
         }
+    }
+
+    /// Whether this plan takes the machine away.
+    fn disrupted(&self, name: &str) -> bool {
+        self.plan
+            .steps
+            .iter()
+            .any(|step| step.disrupts.as_deref() == Some(name))
     }
 
     /// What takes effect only at the next stop or image, for people.

@@ -27,10 +27,9 @@ pub(super) fn user_data(
 fn cloud_config(spec: &StackSpec, wish: &MachineWish, record: &MachineRecord) -> String {
     let (name, domain) = (&wish.name, &spec.domain);
     let local = record.private_address;
-    let public = record
-        .public_address
-        .as_ref()
-        .map_or(local, |address| address.ip);
+    // An address that was lost is asked for again, so it is not unsaid at once.
+    let held = record.public_address.as_ref().map(|address| address.ip);
+    let public = held.or(record.lost_address).unwrap_or(local);
     let repository = &spec.packages.repository;
     let trusted = if spec.packages.key_url.is_some() {
         ""

@@ -271,7 +271,9 @@ async fn a_rule_that_somebody_added_goes() {
 async fn another_acl_list_on_the_tier_is_replaced_back() {
     let world = World::ready().await;
     world
-        .broken_and_repaired(Breakage::ReplaceAcl { tier: None })
+        .broken_and_repaired(Breakage::ReplaceAcl {
+            tier: Some("ims".to_owned()),
+        })
         .await;
     sent(&world, &["replaceNetworkACLList"]);
 }
@@ -341,7 +343,7 @@ async fn a_look_that_fails_is_empty_or_short_changes_nothing() {
     ] {
         let world = World::ready().await;
         let fault = Fault {
-            count: Some(2),
+            count: Some(1),
             ..Fault::always(Some(command), kind.clone())
         };
         world.sim.add_fault(fault);
@@ -362,7 +364,9 @@ async fn with_drift_reported_everything_is_told_and_nothing_touched() {
     world.broken(Breakage::DisableNat {
         address: vm("bono-0"),
     });
-    world.broken(Breakage::ReplaceAcl { tier: None });
+    world.broken(Breakage::ReplaceAcl {
+        tier: Some("ims".to_owned()),
+    });
     let rule = Rule {
         port: Some(5060),
         protocol: Some("udp".to_owned()),
