@@ -1,5 +1,6 @@
 //! The one integration-test binary.
 
 mod drift;
+mod parts;
 mod recordings;
 mod world;
