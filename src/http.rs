@@ -8,7 +8,6 @@ use std::sync::Once;
 use tokio_rustls::rustls::crypto::ring;
 
 /// A client without proxy, to be given its time limits. TLS is ring's, with the system's roots.
-#[must_use]
 pub fn client() -> reqwest::ClientBuilder {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
