@@ -1,5 +1,11 @@
 //! The one integration-test binary.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says on standard output what it left out"
+)]
+
 mod drift;
 mod parts;
 mod recordings;
