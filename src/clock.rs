@@ -1,6 +1,6 @@
 //! The one place where the time of day comes from.
 //!
-//! A running controller follows the machine's clock; a test holds a [`Clock::paused`] one that
+//! A running controller follows the machine's clock; a test holds a [`Clock::starting_at`] one that
 //! moves only with tokio's (pausable) time, so a day passes in a millisecond and every run is the
 //! same. Nothing else in the crate may ask the system for the time: `clippy.toml` sees to it.
 

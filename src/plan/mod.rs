@@ -7,10 +7,10 @@
 //! `weir diff`, dry runs and the proofs.
 //!
 //! The way through one call:
-//! 1. [`resolve`]: what became of the commands that were sent earlier?
-//! 2. [`wish`]: what exactly does the manifest ask for, with names resolved to ids?
-//! 3. [`network`], [`rules`], [`address`], [`machine`], [`retire`], [`tag`]: the next step of each
-//!    resource; or [`teardown`] where the stack is being deleted.
+//! 1. `resolve`: what became of the commands that were sent earlier?
+//! 2. `wish`: what exactly does the manifest ask for, with names resolved to ids?
+//! 3. `network`, `rules`, `address`, `machine`, `retire`, `tag`: the next step of each
+//!    resource; or `teardown` where the stack is being deleted.
 //!
 //! [`check`] is a second opinion on the result, written separately. [`preview`] runs the planner
 //! against its own predictions until nothing is left to do.

@@ -1,9 +1,9 @@
 //! The cloud port over CloudStack's HTTP API (4.22 and what answers like it).
 //!
-//! - [`signing`]: a command and its signature; [`transport`]: sends it; [`governor`]: when.
-//! - [`errors`]: the one place that reads error codes and texts.
-//! - [`wire`], [`rows`]: CloudStack's answers, and what they mean in Weir's words.
-//! - [`commands`]: each action as a command; [`lists`], [`questions`], [`catalogue`]: what is read.
+//! - `signing`: a command and its signature; `transport`: sends it; `governor`: when.
+//! - `errors`: the one place that reads error codes and texts.
+//! - `wire`, `rows`: CloudStack's answers, and what they mean in Weir's words.
+//! - `commands`: each action as a command; `lists`, `questions`, `catalogue`: what is read.
 //!
 //! It repeats nothing and waits for no job: a command that was sent may have taken effect, and
 //! whoever sent it looks before sending it again. Metrics are counted elsewhere, see [`Observer`].
