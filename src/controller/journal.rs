@@ -79,7 +79,7 @@ pub struct Journal(mpsc::Sender<(About, Entry)>);
 const BACKLOG: usize = 4096;
 
 impl Journal {
-    /// A journal, and what [`write`] needs.
+    /// A journal, and what [`write()`] needs.
     #[must_use]
     pub fn new() -> (Self, mpsc::Receiver<(About, Entry)>) {
         let (sender, receiver) = mpsc::channel(BACKLOG);

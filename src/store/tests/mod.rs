@@ -13,8 +13,16 @@ use crate::{
     types::meta::{Kind, Object, ObjectKey},
 };
 
+/// A store in a folder. A store that was just dropped may hold the folder for a moment longer,
+/// until its last task has let go of it.
 fn on_disk(dir: &Path) -> Store {
-    Store::open(dir, clock()).unwrap()
+    for _ in 0..10_000 {
+        match Store::open(dir, clock()) {
+            Err(crate::store::OpenError::Locked { .. }) => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("{} stays locked", dir.display());
 }
 
 fn clock() -> Clock {
