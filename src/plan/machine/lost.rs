@@ -1,0 +1,99 @@
+//! A machine whose VM is gone, or can never run again.
+
+use super::Case;
+use crate::{
+    plan::{MachineView, Planner},
+    types::{action::Question, id::VmId, inventory::Vm, machine::Phase, stack::DriftField},
+};
+
+impl Planner<'_> {
+    /// A machine whose VM no list shows.
+    pub(super) fn missing(&mut self, case: &Case<'_>, id: &VmId) -> MachineView {
+        let (subject, name) = (&case.subject, &case.wish.name);
+        let view = |message: String| MachineView {
+            phase: Phase::Unhealthy,
+            message,
+            ..MachineView::default()
+        };
+        if self.busy(subject) {
+            return view("waits for a command on its VM".to_owned());
+        }
+        if let Some(why) = self.plan.held_back.clone() {
+            return view(why);
+        }
+        if !self.confirmed_absent(Question::Vm(id.clone())) {
+            self.wait(
+                subject,
+                "Confirming",
+                format!("VM {id} is not listed; asking for it by id"),
+            );
+            return view(format!("VM {id} is not listed; asking for it by id"));
+        }
+        self.lose(subject, "destroyed", id.as_str());
+        let drift = self
+            .difference(subject, DriftField::Existence, "exists", "destroyed")
+            .of(id);
+        self.subject = Default::default();
+        self.drift(drift);
+        let rights = self.input.catalogue.rights;
+        self.retire_vm(name, "somebody destroyed it");
+        // A dead VM that is not purged still has its static NAT: the one trace that a plain
+        // tenant can see of it.
+        let traced = self.input.inventory.addresses_of_vm(id).next().is_some();
+        if traced && !rights.expunge {
+            let (host, address) = (&case.record.host_name, case.record.private_address);
+            let message = format!(
+                "VM {id} was destroyed and holds the name {host} and the address {address} until \
+                 CloudStack purges it; the successor gets the next ones"
+            );
+            self.give_way(name, Some(id), message);
+        }
+        view("its VM was destroyed; a successor follows".to_owned())
+    }
+
+    /// A VM that can never run again.
+    pub(super) fn broken(&mut self, case: &Case<'_>, vm: &Vm) -> MachineView {
+        let message = format!("its VM is in state {}", vm.state.word());
+        let view = MachineView {
+            phase: Phase::Unhealthy,
+            message,
+            ..MachineView::default()
+        };
+        if let Some(why) = self.plan.held_back.clone() {
+            return MachineView {
+                message: why,
+                ..view
+            };
+        }
+        let drift = self
+            .difference(
+                &case.subject,
+                DriftField::PowerState,
+                "Running",
+                vm.state.word(),
+            )
+            .of(&vm.id);
+        self.subject = Default::default();
+        if !self.drift(drift) {
+            return view;
+        }
+        self.lose(&case.subject, vm.state.word(), vm.id.as_str());
+        self.retire_vm(
+            &case.wish.name,
+            &format!("it was in state {}", vm.state.word()),
+        );
+        if !self.input.catalogue.rights.expunge {
+            let message = format!(
+                "VM {} is in state {} and keeps its name and address until CloudStack purges it; \
+                 the successor gets the next ones",
+                vm.id,
+                vm.state.word()
+            );
+            self.give_way(&case.wish.name, Some(&vm.id), message);
+        }
+        MachineView {
+            phase: Phase::Repairing,
+            ..view
+        }
+    }
+}

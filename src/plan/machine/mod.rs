@@ -1,0 +1,190 @@
+//! The next step of each machine: deploy, make ours, start; repair; change; replace.
+//!
+//! This file says which case a machine is; the others say what is done about it: `deploy` (it has
+//! no VM), `lost` (its VM is gone or broken), `running`, `stopped`, and `difference` (what of a VM
+//! is not as wanted).
+
+mod deploy;
+mod difference;
+mod lost;
+mod running;
+mod stopped;
+
+use std::collections::BTreeMap;
+
+use super::{MachineView, Planner, machine_subject, userdata, wish, wish::MachineWish};
+use crate::types::{
+    action::{Action, mark},
+    id::AffinityGroupId,
+    inventory::{Vm, VmState},
+    ledger::{Former, MachineRecord},
+    machine::Phase,
+};
+
+/// A machine under consideration.
+struct Case<'a> {
+    subject: String,
+    wish: &'a MachineWish,
+    record: MachineRecord,
+    user_data: (String, String),
+}
+
+impl Planner<'_> {
+    /// The next step of each machine that is wanted.
+    pub(super) fn machines(&mut self) {
+        for wish in self.wish.machines.clone() {
+            self.replace_on_request(&wish.name);
+            let Some(record) = self.plan.ledger.machines.get(&wish.name).cloned() else {
+                continue;
+            };
+            let user_data = userdata::user_data(self.spec(), &wish, &record);
+            let subject = machine_subject(&wish.name);
+            let print = format!(
+                "{} {} {} {}",
+                wish.template, wish.offering, record.private_address, user_data.1
+            );
+            self.consider(&subject, &print);
+            let view = self.machine(&Case {
+                subject,
+                wish: &wish,
+                record,
+                user_data,
+            });
+            self.plan.machines.insert(wish.name, view);
+        }
+    }
+
+    /// Deleting a `Machine` asks for another VM in its place.
+    fn replace_on_request(&mut self, name: &str) {
+        let asked = self.input.replace.get(name);
+        let current = self
+            .plan
+            .ledger
+            .machines
+            .get(name)
+            .and_then(|record| record.vm.clone());
+        if let (Some(asked), Some(current)) = (asked, current)
+            && *asked == current
+            && self
+                .plan
+                .ledger
+                .pending_on(&machine_subject(name))
+                .is_none()
+        {
+            self.retire_vm(name, "its Machine was deleted");
+        }
+    }
+
+    /// Moves a machine's VM among those to be destroyed; a successor follows.
+    pub(super) fn retire_vm(&mut self, name: &str, reason: &str) {
+        let since = self.input.now;
+        let Some(record) = self.plan.ledger.machines.get_mut(name) else {
+            return;
+        };
+        if let Some(vm) = record.vm.take() {
+            record.former.push(Former {
+                vm,
+                reason: reason.to_owned(),
+                since,
+            });
+        }
+        record.started_at = None;
+        record.updating = false;
+    }
+
+    fn machine(&mut self, case: &Case<'_>) -> MachineView {
+        let Some(id) = &case.record.vm else {
+            return self.deploy(case);
+        };
+        let Some(vm) = self.input.inventory.vms.get(id) else {
+            return self.missing(case, id);
+        };
+        let mut view = self.present(case, vm);
+        view.vm_state = Some(vm.state.word().to_owned());
+        view.ready = self.ready(&case.wish.name, &case.record) && view.phase == Phase::Running;
+        view.updated = self.up_to_date(case, vm);
+        view
+    }
+
+    fn up_to_date(&self, case: &Case<'_>, vm: &Vm) -> bool {
+        let image = case.record.image.as_ref();
+        vm.template.as_ref() == Some(&case.wish.template)
+            && vm.offering.as_ref() == Some(&case.wish.offering)
+            && image.is_some_and(|image| image.user_data == case.user_data.1)
+    }
+    fn groups(&self, wish: &MachineWish) -> Vec<AffinityGroupId> {
+        let wanted = wish::affinity_kind(self.spec(), wish.role).is_some();
+        let group = self
+            .plan
+            .ledger
+            .affinity_groups
+            .get(&wish.role)
+            .filter(|_| wanted);
+        group.cloned().into_iter().collect()
+    }
+
+    fn marks(&self, name: &str) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (mark::STACK.to_owned(), self.uid.to_string()),
+            (mark::MACHINE.to_owned(), name.to_owned()),
+        ])
+    }
+
+    /// A machine whose VM is there.
+    fn present(&mut self, case: &Case<'_>, vm: &Vm) -> MachineView {
+        let view = |phase, message: String| MachineView {
+            phase,
+            message,
+            ..MachineView::default()
+        };
+        if self.busy(&case.subject) {
+            let message = self.plan.waits.last().map(|wait| wait.message.clone());
+            return view(self.phase_of_pending(case, vm), message.unwrap_or_default());
+        }
+        if vm.job.is_some() || vm.state.transitional() {
+            let message = format!(
+                "CloudStack is at work on the VM, which is {}",
+                vm.state.word()
+            );
+            self.wait(&case.subject, "JobRunning", message.clone());
+            return view(Phase::Starting, message);
+        }
+        match &vm.state {
+            VmState::Running => self.running(case, vm),
+            VmState::Stopped => self.stopped(case, vm),
+            VmState::Error | VmState::Destroyed => self.broken(case, vm),
+            VmState::Expunging => {
+                self.retire_vm(&case.wish.name, "it is being purged");
+                view(
+                    Phase::Repairing,
+                    "its VM is being purged; a successor follows".to_owned(),
+                )
+            }
+            VmState::Starting
+            | VmState::Stopping
+            | VmState::Migrating
+            | VmState::Restoring
+            | VmState::Other(_) => {
+                let message = format!("its VM is {}", vm.state.word());
+                self.wait(&case.subject, "WaitingOnState", message.clone());
+                view(Phase::Unhealthy, message)
+            }
+        }
+    }
+
+    fn phase_of_pending(&self, case: &Case<'_>, vm: &Vm) -> Phase {
+        let pending = self
+            .plan
+            .ledger
+            .pending_on(&case.subject)
+            .map(|pending| &pending.action);
+        match pending {
+            Some(Action::StartVm { .. }) => Phase::Starting,
+            Some(Action::UpdateVm { .. }) | None if vm.state == VmState::Running => Phase::Running,
+            Some(Action::RebootVm { .. } | Action::ReimageVm { .. }) => Phase::Repairing,
+            Some(_) if case.record.started_at.is_none() => Phase::Provisioning,
+            Some(_) => Phase::Updating,
+            None => Phase::Unhealthy,
+        }
+    }
+}
