@@ -137,6 +137,7 @@ pub(crate) fn undo(world: &mut World, work: &Work) {
         VmState::Stopping => vm.state = VmState::Running,
         VmState::Stopped
         | VmState::Running
+        | VmState::Migrating
         | VmState::Destroyed
         | VmState::Expunging
         | VmState::Error => {}

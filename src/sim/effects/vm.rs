@@ -36,7 +36,11 @@ pub(crate) fn restored(
             vm.capacity_freed = true;
         }
         VmState::Stopped => vm.disk = Disk::Fresh,
-        state @ (VmState::Starting | VmState::Destroyed | VmState::Expunging | VmState::Error) => {
+        state @ (VmState::Starting
+        | VmState::Migrating
+        | VmState::Destroyed
+        | VmState::Expunging
+        | VmState::Error) => {
             let rule = "restore vm can only execute when VM in Running or Stopped";
             let text = format!("Vm {id} currently in {state} state, {rule}");
             return Err(JobFailure::new(530, text));

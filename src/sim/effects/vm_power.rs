@@ -182,7 +182,11 @@ pub(crate) fn started(world: &mut World, job: &Job, id: &Uuid, deploy: bool) -> 
             let text = "Unable to create deployment, no usable volumes found for the VM: ";
             return Err(JobFailure::new(530, format!("{text}{id}")));
         }
-        VmState::Stopped | VmState::Stopping | VmState::Destroyed | VmState::Expunging => {
+        VmState::Stopped
+        | VmState::Stopping
+        | VmState::Migrating
+        | VmState::Destroyed
+        | VmState::Expunging => {
             let text = format!("Cannot start {} in {} state", world.quoted(&vm), vm.state);
             return Err(JobFailure::new(530, text));
         }
@@ -277,7 +281,7 @@ pub(crate) fn turn_off(world: &mut World, id: &str, state: VmState) {
     };
     if matches!(
         vm.state,
-        VmState::Running | VmState::Stopping | VmState::Starting
+        VmState::Running | VmState::Stopping | VmState::Starting | VmState::Migrating
     ) {
         vm.capacity_freed = true;
         for nic in &mut vm.nics {
@@ -360,7 +364,7 @@ pub(crate) fn destroyed(world: &mut World, job: &Job, id: &Uuid, expunge: bool) 
         ));
     }
     match vm.state {
-        VmState::Stopping | VmState::Running => {
+        VmState::Stopping | VmState::Running | VmState::Migrating => {
             refuse_stop(world, job, id)?;
             destroy(world, id, VmState::Destroyed);
         }

@@ -221,6 +221,7 @@ impl World {
                 VmState::Stopping => vm.state = VmState::Running,
                 VmState::Stopped
                 | VmState::Running
+                | VmState::Migrating
                 | VmState::Destroyed
                 | VmState::Expunging
                 | VmState::Error => {}

@@ -269,6 +269,8 @@ pub enum VmState {
     Running,
     /// On its way to `Stopped`.
     Stopping,
+    /// On its way to another host, as only an admin can send it.
+    Migrating,
     /// Deleted, although it keeps its name, card and addresses until the purge.
     Destroyed,
     /// Deleted for good, as soon as the purge comes by.

@@ -328,7 +328,7 @@ impl World {
         let busy = self.vms.values().any(|vm| {
             matches!(
                 vm.state,
-                VmState::Running | VmState::Starting | VmState::Stopping
+                VmState::Running | VmState::Starting | VmState::Stopping | VmState::Migrating
             ) && vm.nics.iter().any(|nic| nic.network == network)
         });
         let now = self.now();

@@ -19,7 +19,7 @@ use weir::{
     controller::{
         Context, Ids, accounts::Accounts, journal::Journal, probe::Probes, queue::Queue, runner,
     },
-    sim::{Breakage, Profile, Sim, SimConfig, Who},
+    sim::{Breakage, LoggedRequest, Profile, Sim, SimConfig, Who, World as CloudWorld},
     store::Store,
     telemetry::Metrics,
     types::{
@@ -83,18 +83,25 @@ impl World {
 
     /// The same, with members of the spec added.
     pub(crate) async fn with(spec: Value) -> Self {
-        let world = Self::start().await;
+        Self::prepared(|_| {}, spec).await
+    }
+
+    /// The same, in a cloud that something was done to before.
+    pub(crate) async fn prepared(prepare: impl FnOnce(&mut CloudWorld), spec: Value) -> Self {
+        let world = Self::start(Profile::Instant).await;
         world.sim.add_neighbour().expect("the neighbour finds room");
+        world.sim.world(prepare);
         world.apply(spec).await;
         world.settled().await;
         world.sim.clear_requests();
         world
     }
 
-    async fn start() -> Self {
+    /// A controller with an account, and no stack yet.
+    pub(crate) async fn start(profile: Profile) -> Self {
         let clock = Clock::system();
         let sim = Sim::new(SimConfig {
-            profile: Profile::Instant,
+            profile,
             seed: 1,
             clock: clock.clone(),
             state_file: None,
@@ -160,7 +167,8 @@ impl World {
         self.store.create(object).await.unwrap();
     }
 
-    async fn apply(&self, more: Value) {
+    /// Applies the small stack, with members of the spec added.
+    pub(crate) async fn apply(&self, more: Value) {
         let mut stack = json!({
             "apiVersion": API_VERSION, "kind": "ClearwaterStack",
             "metadata": {"name": "ims", "namespace": "default", "finalizers": [FINALIZER]},
@@ -249,6 +257,33 @@ impl World {
         self.sim.break_it(what).expect("it can be broken");
     }
 
+    /// A command of somebody else in our account, which must be accepted; its job, if it has one,
+    /// has ended. Gives the inside of the envelope.
+    pub(crate) async fn stranger(&self, params: &[(&str, &str)]) -> Value {
+        let reply = self.sim.call(Who::Operator, params).await;
+        let told = reply.inner();
+        assert_eq!(reply.status, 200, "{params:?}: {told:#}");
+        if let Some(job) = told["jobid"].as_str() {
+            let job = job.to_owned();
+            let ended = self.sim.world(|sim| sim.jobs[&job].result.clone());
+            assert!(
+                ended
+                    .as_ref()
+                    .is_some_and(|result| result.get("errorcode").is_none()),
+                "{params:?}: {ended:?}"
+            );
+        }
+        told
+    }
+
+    /// The id of a VM that is there, by its host name.
+    pub(crate) fn vm_id(&self, name: &str) -> String {
+        let id = self
+            .sim
+            .world(|sim| sim.find_vm(name).map(|vm| vm.id.clone()));
+        id.unwrap_or_else(|| panic!("there is no VM {name}: {:#}", self.sim.overview()))
+    }
+
     /// Waits for two further looks at everything.
     pub(crate) async fn seen_again(&self) {
         let looks = || {
@@ -272,13 +307,24 @@ impl World {
 
     /// The commands that Weir sent to change something, oldest first.
     pub(crate) fn writes(&self) -> Vec<String> {
+        let writes = self.write_requests();
+        writes.into_iter().map(|request| request.command).collect()
+    }
+
+    /// The same, sorted by name: for commands that go side by side.
+    pub(crate) fn writes_sorted(&self) -> Vec<String> {
+        let mut writes = self.writes();
+        writes.sort();
+        writes
+    }
+
+    /// The requests by which Weir changed something, oldest first.
+    pub(crate) fn write_requests(&self) -> Vec<LoggedRequest> {
         let mine = |user: &str| user == "operator";
         let reads = |command: &str| READS.iter().any(|read| command.starts_with(read));
-        let requests = self.sim.requests();
-        let writes = requests
-            .iter()
-            .filter(|r| mine(&r.user) && !reads(&r.command));
-        writes.map(|request| request.command.clone()).collect()
+        let mut requests = self.sim.requests();
+        requests.retain(|request| mine(&request.user) && !reads(&request.command));
+        requests
     }
 
     /// What was told, as `reason: message`.
