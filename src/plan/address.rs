@@ -69,6 +69,9 @@ impl Planner<'_> {
             return;
         }
         let (reason, ip) = match record.lost_address {
+            Some(ip) if record.lost_address_taken => {
+                (format!("it lost {ip}, which is not to be had again"), None)
+            }
             Some(ip) => (format!("it lost {ip}; asking for the same again"), Some(ip)),
             None => ("the machine needs a public address".to_owned(), None),
         };
@@ -117,8 +120,11 @@ impl Planner<'_> {
         self.drift(drift);
         if let Some(record) = self.plan.ledger.machines.get_mut(&wish.name) {
             record.lost_address = Some(had.ip);
+            record.lost_address_taken = false;
             record.public_address = None;
         }
+        // That the next address leads nowhere yet is no further drift.
+        self.plan.ledger.applied.remove(&subject);
     }
 
     fn set_address(&mut self, machine: &str, address: Option<PublicAddress>) {

@@ -65,10 +65,11 @@ pub fn check(plan: &Plan, input: Input<'_>) -> (Vec<CheckedStep>, Vec<Refusal>) 
 fn objection(action: &Action, ledger: &Ledger, input: Input<'_>) -> Option<String> {
     let inventory = input.inventory;
     match action {
-        Action::CreateVpc { .. }
-        | Action::CreateAffinityGroup { .. }
-        | Action::DeployVm(_)
-        | Action::DeleteAffinityGroup { .. } => None,
+        Action::CreateVpc { .. } | Action::CreateAffinityGroup { .. } | Action::DeployVm(_) => None,
+        Action::DeleteAffinityGroup { group } => {
+            let recorded = ledger.affinity_groups.values().any(|known| known == group);
+            (!recorded).then(|| format!("affinity group {group} is not this stack's"))
+        }
         Action::CreateAclList { vpc, .. }
         | Action::CreateTier { vpc, .. }
         | Action::AssociateAddress { vpc, .. } => foreign_vpc(vpc, ledger, input),

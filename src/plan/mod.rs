@@ -29,6 +29,7 @@ mod remedy;
 mod resolve;
 mod retire;
 mod rules;
+mod stranger;
 mod tag;
 mod teardown;
 mod userdata;

@@ -464,53 +464,6 @@ impl Planner<'_> {
         }
         taken
     }
-
-    /// Says once what in our tier is not ours; it is never touched.
-    pub(super) fn strangers(&mut self) {
-        let Some(tier) = self.plan.ledger.tier.clone() else {
-            return;
-        };
-        let inventory = self.input.inventory;
-        let unknown = inventory
-            .vms_in_network(&tier)
-            .filter(|vm| !self.plan.ledger.knows_vm(&vm.id));
-        let unknown: Vec<(String, String)> = unknown
-            .map(|vm| (vm.id.to_string(), vm.name.clone()))
-            .collect();
-        for (id, name) in unknown {
-            if self.explained(&id) {
-                continue;
-            }
-            if self.plan.ledger.told.insert(id.clone()) {
-                let message = format!(
-                    "VM {name} ({id}) is in the stack's tier and is not Weir's: left alone"
-                );
-                self.warn("tier", "NotOurs", message);
-            }
-        }
-        let told = &mut self.plan.ledger.told;
-        told.retain(|id| inventory.vms.keys().any(|vm| vm.as_str() == id));
-    }
-
-    /// Whether a VM is about to be taken over, or was just destroyed by us.
-    fn explained(&self, id: &str) -> bool {
-        let ledger = &self.plan.ledger;
-        let Some(vm) = self
-            .input
-            .inventory
-            .vms
-            .values()
-            .find(|vm| vm.id.as_str() == id)
-        else {
-            return true;
-        };
-        let intent = vm.details.get(mark::INTENT);
-        vm.state.dead()
-            || ledger.pending.iter().any(|pending| {
-                pending.resource.as_deref() == Some(id)
-                    || intent.is_some_and(|job| pending.job.as_str() == job)
-            })
-    }
 }
 
 /// Which machine a subject speaks of.

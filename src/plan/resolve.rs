@@ -44,10 +44,15 @@ impl Planner<'_> {
             return self.resolve_synchronous(pending);
         }
         if let Action::DeployVm(deploy) = &pending.action
-            && self.refused_for_its_place(&deploy.machine.clone(), &pending.job)
+            && self.refused_for_its_place(&deploy.machine, &pending.job)
         {
-            let message = "its address is taken, perhaps by a VM that this account cannot see";
-            self.warn(&pending.subject, "AddressHeld", message.to_owned());
+            let (now, reason) = (self.input.now, "AddressHeld");
+            let message = format!(
+                "{} is taken, perhaps by a VM that this account cannot see",
+                deploy.address
+            );
+            self.warn(&pending.subject, reason, message.clone());
+            settle::failed(&mut self.plan.ledger, &pending, reason, &message, now);
             return None;
         }
         if locked(&pending, inventory) {
@@ -87,6 +92,7 @@ impl Planner<'_> {
             return;
         };
         let lost = record.lost_address.take();
+        record.lost_address_taken = false;
         record.public_address = Some(PublicAddress {
             id,
             ip: row.ip,

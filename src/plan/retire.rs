@@ -5,7 +5,7 @@
 //! day or two. So a VM whose place is needed is stopped, its NAT taken off, moved to a parking
 //! address, renamed, and only then destroyed (`cloudstack-observed` §1.1).
 
-use super::{Planner, Step, machine_subject, settle};
+use super::{Planner, Step, machine_subject};
 use crate::types::{
     action::{Action, Answer, JobOutcome, Question, VmChange, mark},
     id::{JobId, VmId},
@@ -232,7 +232,9 @@ impl Planner<'_> {
                     },
                     reason,
                 ));
-            } else if self.plan.ledger.pending_on(&subject).is_none() {
+            } else if self.plan.ledger.pending_on(&subject).is_none()
+                && self.confirmed_absent(Question::Vm(former.vm.clone()))
+            {
                 self.forget_former(machine, &former.vm);
             }
             return;
@@ -334,7 +336,6 @@ impl Planner<'_> {
                     since: now,
                 });
             }
-            settle::hold(record, machine, None, now);
         }
         true
     }

@@ -12,8 +12,8 @@ use crate::types::{
     action::{Action, Deploy, VmChange},
     id::{AclId, AddressId, AffinityGroupId, JobId, NetworkId, VmId, VpcId},
     ledger::{
-        Failure, Held, Image, Ledger, MAX_DEPLOYS, MAX_REMEDIATIONS, MachineRecord, Parked,
-        Pending, Remediation,
+        Failure, Held, Image, Ledger, MAX_DEPLOYS, MAX_HELD, MAX_REMEDIATIONS, MachineRecord,
+        Parked, Pending, Remediation,
     },
     role::Role,
 };
@@ -277,7 +277,11 @@ pub(super) fn failed(
         .get(&pending.subject)
         .map_or(0, |failure| failure.times)
         + 1;
-    let wait = back_off(reason, times, &pending.subject);
+    // Another address may be asked for at once.
+    let wait = match pending.action {
+        Action::AssociateAddress { ip: Some(_), .. } if times == 1 => Duration::ZERO,
+        _ => back_off(reason, times, &pending.subject),
+    };
     let failure = Failure {
         command: pending.action.command().to_owned(),
         reason: reason.to_owned(),
@@ -292,16 +296,16 @@ pub(super) fn failed(
 /// What some refusals teach beyond "try again later".
 fn learn(ledger: &mut Ledger, action: &Action, reason: &str, now: Timestamp) {
     match action {
-        Action::DeployVm(deploy) if reason == "NameHeld" => {
+        Action::DeployVm(deploy) if matches!(reason, "NameHeld" | "AddressHeld") => {
             if let Some(record) = ledger.machines.get_mut(&deploy.machine) {
                 hold(record, &deploy.machine, None, now);
             }
         }
-        Action::AssociateAddress { ip: Some(ip), .. } => {
+        Action::AssociateAddress { ip: Some(ip), .. }
+            if !matches!(reason, "Throttled" | "Unauthorized") =>
+        {
             for record in ledger.machines.values_mut() {
-                if record.lost_address == Some(*ip) {
-                    record.lost_address = None;
-                }
+                record.lost_address_taken |= record.lost_address == Some(*ip);
             }
         }
         _ => {}
@@ -317,6 +321,7 @@ pub(super) fn hold(record: &mut MachineRecord, machine: &str, vm: Option<&VmId>,
         vm: vm.cloned(),
         until: now + PURGED_WITHIN,
     });
+    keep_last(&mut record.held, MAX_HELD);
     let taken = |name: &str| record.held.iter().any(|held| held.host_name == name);
     let next = (1..)
         .map(|n| format!("{machine}-r{n}"))
@@ -331,7 +336,10 @@ pub(super) fn hold(record: &mut MachineRecord, machine: &str, vm: Option<&VmId>,
 /// subject, since a planner that is the same twice must not roll dice.
 fn back_off(reason: &str, times: u32, subject: &str) -> Duration {
     let (base, ceiling) = match reason {
-        "NameHeld" => (0, 5),
+        // The next name and address are tried at once, and those after them ever more slowly: each
+        // refusal can leave a wreck.
+        "NameHeld" | "AddressHeld" if times == 1 => (0, 0),
+        "NameHeld" | "AddressHeld" => (1, 600),
         "Rejected" => (30, 600),
         "InsufficientCapacity" => (20, 600),
         "Unauthorized" => (60, 600),

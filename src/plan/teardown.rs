@@ -5,8 +5,7 @@
 
 use super::{MachineView, Planner, Step};
 use crate::types::{
-    action::{Action, Question, mark},
-    inventory::Vm,
+    action::{Action, Question},
     machine::Phase,
     stack::{DeletionMode, DeletionPolicy, VpcSpec},
 };
@@ -108,16 +107,12 @@ impl Planner<'_> {
     }
 
     fn strangers_in(&self, tier: &crate::types::id::NetworkId) -> Vec<String> {
-        let ours = |vm: &&Vm| {
-            vm.details
-                .get(mark::STACK)
-                .is_some_and(|uid| uid == self.uid.as_str())
-        };
+        // Weir's own are gone by now; one that only carries its mark is somebody else's.
         let others = self
             .input
             .inventory
             .vms_in_network(tier)
-            .filter(|vm| !vm.state.dead() && !ours(vm));
+            .filter(|vm| !vm.state.dead());
         others.map(|vm| vm.name.clone()).collect()
     }
 

@@ -84,6 +84,9 @@ pub struct MachineRecord {
     /// A public address that it had and lost; asked for again before any other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_address: Option<Ipv4Addr>,
+    /// Whether it was refused when it was asked for again: any other will do then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost_address_taken: bool,
     /// The VM that realises it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vm: Option<VmId>,
@@ -121,6 +124,10 @@ pub struct MachineRecord {
 /// Remediations that are remembered of a machine: enough for the hourly budget and for a
 /// person to see the pattern.
 pub const MAX_REMEDIATIONS: usize = 16;
+
+/// Held names and addresses that are remembered of a machine. One that is forgotten is tried
+/// again and refused again, which costs a deploy and nothing else.
+pub const MAX_HELD: usize = 32;
 
 /// Deploys that are remembered of a machine, to know a late VM of theirs as ours.
 pub const MAX_DEPLOYS: usize = 16;
@@ -320,6 +327,7 @@ impl MachineRecord {
             private_address,
             public_address: None,
             lost_address: None,
+            lost_address_taken: false,
             vm: None,
             image: None,
             user_data: None,

@@ -39,8 +39,9 @@ impl Planner<'_> {
             };
             let user_data = userdata::user_data(self.spec(), &wish, &record);
             let subject = machine_subject(&wish.name);
+            let group = wish::affinity_kind(self.spec(), wish.role).unwrap_or("no group");
             let print = format!(
-                "{} {} {} {}",
+                "{} {} {} {} {group}",
                 wish.template, wish.offering, record.private_address, user_data.1
             );
             self.consider(&subject, &print);

@@ -62,7 +62,12 @@ impl Planner<'_> {
             .map(|image| image.user_data.as_str());
         let mut later = Vec::new();
         if vm.affinity_groups != groups.into_iter().collect() {
-            later.push("joins its affinity group at its next stop");
+            let field = DriftField::AffinityGroup;
+            let drift =
+                self.difference(&case.subject, field, "its role's group", "another or none");
+            if self.drift(drift.of(&vm.id)) {
+                later.push("joins its affinity group at its next stop");
+            }
         }
         if image.is_some_and(|image| image != case.user_data.1) {
             later.push("its new user data takes effect with its next image");

@@ -1,6 +1,11 @@
 //! The drift table: a test a row. Each breaks the simulator behind Weir's back and asserts the
 //! commands that Weir sent.
 
+mod address;
+mod machine;
+mod server;
+mod stranger;
+
 use serde_json::json;
 use weir::sim::{Breakage, Fault, FaultKind, Rule, Who};
 
