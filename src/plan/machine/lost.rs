@@ -29,12 +29,14 @@ impl Planner<'_> {
             );
             return view(format!("VM {id} is not listed; asking for it by id"));
         }
-        self.lose(subject, "destroyed", id.as_str());
         let drift = self
             .difference(subject, DriftField::Existence, "exists", "destroyed")
             .of(id);
         self.subject = Default::default();
-        self.drift(drift);
+        if !self.drift(drift) {
+            return view("its VM was destroyed; drift policy says Report".to_owned());
+        }
+        self.lose(subject, "destroyed", id.as_str());
         let rights = self.input.catalogue.rights;
         self.retire_vm(name, "somebody destroyed it");
         // A dead VM that is not purged still has its static NAT: the one trace that a plain

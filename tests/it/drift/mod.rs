@@ -3,6 +3,7 @@
 
 mod address;
 mod machine;
+mod report;
 mod server;
 mod stranger;
 
@@ -355,37 +356,6 @@ async fn a_look_that_fails_is_empty_or_short_changes_nothing() {
         world.seen_again().await;
         world.settled().await;
         assert_eq!(world.writes(), [""; 0], "{command} {kind:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn with_drift_reported_everything_is_told_and_nothing_touched() {
-    let world = World::with(json!({"drift": "Report"})).await;
-    world.broken(Breakage::StopVm { vm: vm("sprout-0") });
-    world.broken(Breakage::RenameVm {
-        vm: vm("homestead-0"),
-        name: None,
-    });
-    world.broken(Breakage::DisableNat {
-        address: vm("bono-0"),
-    });
-    world.broken(Breakage::ReplaceAcl {
-        tier: Some("ims".to_owned()),
-    });
-    let rule = Rule {
-        port: Some(5060),
-        protocol: Some("udp".to_owned()),
-        ..Rule::default()
-    };
-    world.broken(Breakage::ClosePort { rule });
-    world.until("told", |status| status.drift.len() >= 5).await;
-    world.seen_again().await;
-    sent(&world, &[]);
-    for drift in world.status().await.drift {
-        assert!(
-            !drift.want.is_empty() && !drift.have.is_empty(),
-            "{drift:?}"
-        );
     }
 }
 
