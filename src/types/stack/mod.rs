@@ -1,0 +1,126 @@
+//! `ClearwaterStack`: one Clearwater deployment, as wanted and as found.
+
+mod component;
+mod drift;
+mod network;
+mod policy;
+mod status;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{account::NameRef, meta::resource};
+
+pub use component::{AntiAffinity, Component, Components, Probe, ProbeKind, ProbeVia};
+pub use drift::{DriftField, DriftMode, DriftPolicy};
+pub use network::{AclSpec, Direction, NetworkSpec, RuleAction, RuleSpec, VpcSpec};
+pub use policy::{DeletionMode, DeletionPolicy, RemediationSpec, Retain, Share, UpdateSpec};
+pub use status::{DriftReport, RoleStatus, StackStatus, StepReport, StepState};
+
+/// Annotation: until when Weir looks but does not act (RFC 3339).
+pub const PAUSED_UNTIL: &str = "weir.dev/paused-until";
+/// Annotation: why somebody paused the stack.
+pub const PAUSED_WHY: &str = "weir.dev/paused-why";
+
+resource! {
+    /// One Clearwater deployment.
+    ClearwaterStack {
+        /// What is wanted.
+        spec: StackSpec,
+        /// What was found, and what Weir is doing about the difference.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<StackStatus>,
+    }
+}
+
+/// What a stack is to be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StackSpec {
+    /// The `CloudAccount`, in the same namespace, that the stack is built in.
+    pub account_ref: NameRef,
+    /// Clearwater's home domain, like `ims.example.com`.
+    pub domain: String,
+    /// The template that machines boot from; a component may name its own.
+    pub template: Selector,
+    /// The service offering of machines; a component may name its own.
+    pub service_offering: Selector,
+    /// An SSH key pair of the account, put into each machine. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_key_pair: Option<String>,
+    /// Where the machines live.
+    #[serde(default)]
+    pub network: NetworkSpec,
+    /// Where Clearwater's packages come from.
+    pub packages: PackagesSpec,
+    /// Who serves the stack's names.
+    #[serde(default)]
+    pub dns: DnsSpec,
+    /// How many machines of each role, and how they differ from the rest. A role that is left
+    /// out has one machine.
+    #[serde(default)]
+    pub components: Components,
+    /// When a machine counts as dead, and what may be done about it.
+    #[serde(default)]
+    pub remediation: RemediationSpec,
+    /// How many machines of a role a change may take away at once.
+    #[serde(default)]
+    pub update: UpdateSpec,
+    /// What is done about drift: repaired, or only reported. Default `Repair`.
+    #[serde(default)]
+    pub drift: DriftPolicy,
+    /// What a delete of the stack takes down. Default `Delete`: everything.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// Points at something of CloudStack's by name or by id; exactly one of the two.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Selector {
+    /// By name; refused where several have it.
+    Name(String),
+    /// By id.
+    Id(String),
+}
+
+impl Selector {
+    /// The name or id as written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Name(text) | Self::Id(text) => text,
+        }
+    }
+}
+
+/// Where Clearwater's packages come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PackagesSpec {
+    /// URL of an apt repository. Clearwater's own went away with the project, so there is no
+    /// default.
+    pub repository: String,
+    /// URL of the key that signs it. Default: none, the repository is trusted as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_url: Option<String>,
+}
+
+/// Who serves the stack's names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct DnsSpec {
+    /// `None` (names are the operator's business), or `Managed` (the stack has machines of the
+    /// role `dns`). Default `None`.
+    pub mode: DnsMode,
+}
+
+/// See [`DnsSpec::mode`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DnsMode {
+    /// The operator sees to it.
+    #[default]
+    None,
+    /// The stack has its own name servers.
+    Managed,
+}

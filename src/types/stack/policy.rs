@@ -1,0 +1,157 @@
+//! How far Weir may go: remediation, updates, deletion.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::types::duration::Duration;
+
+/// When a machine counts as dead, and what may be done about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct RemediationSpec {
+    /// How long a probe may fail before anything is done. Default 90s.
+    pub unhealthy_after: Duration,
+    /// How long a machine may take to serve after it was started. Default 20m.
+    pub startup_timeout: Duration,
+    /// How many of a stack's machines may look dead before Weir stops acting on them and waits:
+    /// a number or a percentage, rounded up. Default 40%.
+    pub max_unhealthy: Share,
+    /// Remediations of one machine within an hour before Weir stops trying. Default 6.
+    pub max_per_hour: u32,
+}
+
+impl Default for RemediationSpec {
+    fn default() -> Self {
+        Self {
+            unhealthy_after: Duration::from_secs(90),
+            startup_timeout: Duration::from_secs(1200),
+            max_unhealthy: Share::Percent(40),
+            max_per_hour: 6,
+        }
+    }
+}
+
+/// A number, or a percentage of a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// So many.
+    Count(u32),
+    /// So many in a hundred.
+    Percent(u32),
+}
+
+impl Share {
+    /// The share of `whole`, percentages rounded up.
+    #[must_use]
+    pub fn of(self, whole: usize) -> usize {
+        match self {
+            Self::Count(n) => n as usize,
+            Self::Percent(p) => (whole * p as usize).div_ceil(100),
+        }
+    }
+}
+
+/// How many machines of a role a change may take away, or add, at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct UpdateSpec {
+    /// Machines of one role that a change may take away at once. Default 1.
+    pub max_unavailable: u32,
+    /// Machines of one role that may exist beyond its replicas while one is replaced. Default 1.
+    pub max_surge: u32,
+}
+
+impl Default for UpdateSpec {
+    fn default() -> Self {
+        Self {
+            max_unavailable: 1,
+            max_surge: 1,
+        }
+    }
+}
+
+/// What a delete of the stack takes down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum DeletionPolicy {
+    /// `Delete`: everything that Weir made; `Orphan`: nothing, Weir lets go.
+    All(DeletionMode),
+    /// Everything but the network.
+    Keep {
+        /// `Retain`: the VPC, tier and ACL list stay. Useful where the account may not expunge:
+        /// destroyed VMs hold the tier for a day or two.
+        network: Retain,
+    },
+}
+
+impl Default for DeletionPolicy {
+    fn default() -> Self {
+        Self::All(DeletionMode::Delete)
+    }
+}
+
+/// See [`DeletionPolicy::All`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionMode {
+    /// Everything that Weir made goes.
+    Delete,
+    /// Everything stays; Weir lets go.
+    Orphan,
+}
+
+/// The one word of [`DeletionPolicy::Keep`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Retain {
+    /// It stays.
+    Retain,
+}
+
+impl Serialize for Share {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Count(n) => serializer.serialize_u32(*n),
+            Self::Percent(p) => serializer.collect_str(&format_args!("{p}%")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(u32),
+            Text(String),
+        }
+        let invalid = |text: &dyn std::fmt::Display| {
+            de::Error::custom(format!(
+                "`{text}` is neither a number nor a percentage: write 2 or 40%"
+            ))
+        };
+        match Written::deserialize(deserializer)? {
+            Written::Number(n) => Ok(Self::Count(n)),
+            Written::Text(text) => text
+                .strip_suffix('%')
+                .and_then(|digits| digits.parse().ok())
+                .filter(|percent| *percent <= 100)
+                .map(Self::Percent)
+                .ok_or_else(|| invalid(&text)),
+        }
+    }
+}
+
+impl JsonSchema for Share {
+    fn schema_name() -> Cow<'static, str> {
+        "Share".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "x-kubernetes-int-or-string": true })
+    }
+}
