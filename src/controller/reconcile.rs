@@ -252,7 +252,7 @@ async fn act_and_tell<K: Connect>(
     let mut ledger = decided.plan.ledger.clone();
     let plain: Vec<_> = steps.iter().map(|step| step.step().clone()).collect();
     let jobs = settle::commit(&mut ledger, &plain, || cx.ids.next(), decided.now);
-    let told = status::told(
+    let mut told = status::told(
         &stack,
         &decided.plan,
         &ledger,
@@ -260,7 +260,7 @@ async fn act_and_tell<K: Connect>(
         paused,
         decided.now,
     );
-    status::announce(cx, &stack, &decided.plan, &plain, account, &told).await;
+    status::announce(cx, &stack, &decided.plan, &plain, account, &mut told).await;
     stack = write_status(cx, &stack, told).await?;
 
     let mut done_at_once = false;

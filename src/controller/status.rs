@@ -381,13 +381,14 @@ fn steps(plan: &Plan, ledger: &Ledger, paused: bool) -> Vec<StepReport> {
 }
 
 /// Tells what is new since the last round: notes, drift that came and went, steps, readiness.
+/// Adds to new drift in the status who did it, where CloudStack tells.
 pub async fn announce<K: Connect>(
     cx: &Context<K>,
     stack: &ClearwaterStack,
     plan: &Plan,
     steps: &[Step],
     account: &Account<K::Cloud>,
-    told: &StackStatus,
+    told: &mut StackStatus,
 ) {
     let about = || About::object(stack);
     for note in &plan.notes {
@@ -436,11 +437,11 @@ async fn announce_drift<K: Connect>(
     plan: &Plan,
     before: &[DriftReport],
     account: &Account<K::Cloud>,
-    told: &StackStatus,
+    told: &mut StackStatus,
 ) {
-    let fresh: Vec<&DriftReport> = told
+    let fresh: Vec<&mut DriftReport> = told
         .drift
-        .iter()
+        .iter_mut()
         .filter(|new| !before.iter().any(|old| same_drift(old, new)))
         .collect();
     let culprits = if fresh.is_empty() {
@@ -455,22 +456,19 @@ async fn announce_drift<K: Connect>(
             .iter()
             .find(|d| d.subject == report.subject && d.field == report.field);
         let resource = drift.and_then(|drift| drift.resource.as_deref());
-        let by = resource
-            .and_then(|id| culprit(&culprits, id))
-            .map_or_else(String::new, |event| {
-                format!(
-                    "; CloudStack says that user {} did {} at {}",
-                    event.user,
-                    event.kind,
-                    event.at.strftime("%H:%M:%S")
-                )
-            });
+        let culprit = resource.and_then(|id| culprit(&culprits, id));
+        report.by = culprit.map(|event| {
+            let at = event.at.strftime("%H:%M:%S");
+            format!("user {} did {} at {at}", event.user, event.kind)
+        });
+        let by = report.by.as_ref();
         let message = format!(
-            "drift: {} of {}: want {}, have {}{by}",
+            "drift: {} of {}: want {}, have {}{}",
             report.field.name(),
             report.subject,
             report.want,
-            report.have
+            report.have,
+            by.map_or_else(String::new, |by| format!("; CloudStack says that {by}"))
         );
         cx.journal.tell(
             About::object(stack),

@@ -140,6 +140,8 @@ async fn a_renamed_vm_gets_its_name_back() {
             .all(|write| write == "updateVirtualMachine")
     );
     assert!(world.sim.world(|sim| sim.find_vm("ims-sprout-0").is_some()));
+    let told = world.told().await.join("\n");
+    assert!(told.contains("user stranger did VM.UPDATE"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
