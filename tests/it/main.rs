@@ -9,4 +9,5 @@
 mod drift;
 mod parts;
 mod recordings;
+mod teardown;
 mod world;

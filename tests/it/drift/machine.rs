@@ -242,9 +242,8 @@ async fn a_vm_on_its_way_somewhere_is_waited_for() {
     let id = world.vm_id("ims-sprout-0");
     for state in [VmState::Starting, VmState::Stopping, VmState::Migrating] {
         let set = |state| {
-            world
-                .sim
-                .world(|sim| sim.vms.get_mut(&id).unwrap().state = state)
+            let sim = &world.sim;
+            sim.world(|sim| sim.vms.get_mut(&id).unwrap().state = state);
         };
         set(state);
         world

@@ -362,33 +362,6 @@ async fn a_look_that_fails_is_empty_or_short_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_stack_with_its_network_retained_leaves_no_machine() {
-    let world = World::with(json!({"deletionPolicy": {"network": "Retain"}})).await;
-    world.delete().await;
-    let key = "ims";
-    let gone = async {
-        while world
-            .store
-            .get_as::<weir::types::stack::ClearwaterStack>("default", key)
-            .await
-            .unwrap()
-            .is_some()
-        {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), gone)
-        .await
-        .expect("it goes");
-    let overview = world.sim.overview();
-    let vms = overview["vms"].as_array().unwrap();
-    let alive = vms
-        .iter()
-        .filter(|vm| vm["name"].as_str().unwrap().starts_with("ims-") && vm["state"] == "Running");
-    assert_eq!(alive.count(), 0, "{overview:#}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn another_template_is_rolled_out_one_machine_of_a_role_at_a_time() {
     let world = World::ready().await;
     world

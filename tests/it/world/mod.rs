@@ -218,6 +218,23 @@ impl World {
             .unwrap();
     }
 
+    /// Waits until the stack's object is gone.
+    pub(crate) async fn gone(&self) {
+        let there = || self.store.get_as::<ClearwaterStack>("default", "ims");
+        let wait = async {
+            while there().await.unwrap().is_some() {
+                tokio::time::sleep(GLANCE).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+            let status = serde_json::to_string_pretty(&self.status().await).unwrap();
+            panic!(
+                "not gone after {PATIENCE:?}: {status}\n{:#}",
+                self.sim.overview()
+            );
+        }
+    }
+
     /// Waits until a status is as wanted.
     pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&StackStatus) -> bool) {
         let wait = async {
