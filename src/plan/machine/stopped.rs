@@ -149,7 +149,7 @@ impl Planner<'_> {
     fn may_start(&mut self, case: &Case<'_>) -> bool {
         let up = self
             .tier_row()
-            .is_some_and(|tier| tier.state != "Allocated");
+            .is_some_and(|tier| !matches!(tier.state.as_str(), "Allocated" | "Implementing"));
         let starting = |action: &Action| matches!(action, Action::StartVm { .. });
         let another = self
             .plan
