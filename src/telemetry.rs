@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -62,6 +62,125 @@ const SECONDS: &[f64] = &[
     0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0,
 ];
 
+/// One name with its series, one for each set of label values.
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    labels: &'static [&'static str],
+}
+
+impl Family {
+    fn counter(&self, registry: &Registry) -> prometheus::Result<IntCounterVec> {
+        let counter = IntCounterVec::new(Opts::new(self.name, self.help), self.labels)?;
+        registry.register(Box::new(counter.clone()))?;
+        Ok(counter)
+    }
+
+    fn gauge(&self, registry: &Registry) -> prometheus::Result<IntGaugeVec> {
+        let gauge = IntGaugeVec::new(Opts::new(self.name, self.help), self.labels)?;
+        registry.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
+    }
+
+    fn seconds(&self, registry: &Registry) -> prometheus::Result<HistogramVec> {
+        let options = HistogramOpts::new(self.name, self.help).buckets(SECONDS.to_vec());
+        let histogram = HistogramVec::new(options, self.labels)?;
+        registry.register(Box::new(histogram.clone()))?;
+        Ok(histogram)
+    }
+}
+
+const BUILD_INFO: Family = Family {
+    name: "weir_build_info",
+    help: "The running version of Weir; the value is always 1.",
+    labels: &["version"],
+};
+
+const RECONCILES: Family = Family {
+    name: "weir_reconciles_total",
+    help: "Rounds of the loop, by result.",
+    labels: &["result"],
+};
+
+const RECONCILE_SECONDS: Family = Family {
+    name: "weir_reconcile_seconds",
+    help: "Time that one round took, by kind of object.",
+    labels: &["kind"],
+};
+
+const QUEUE_SECONDS: Family = Family {
+    name: "weir_queue_wait_seconds",
+    help: "Time that objects waited to be reconciled.",
+    labels: &["kind"],
+};
+
+const DRIFT_SEEN: Family = Family {
+    name: "weir_drift_seen_total",
+    help: "Differences from the manifest that nobody asked for, by field.",
+    labels: &["kind", "field"],
+};
+
+const DRIFT_REPAIRED: Family = Family {
+    name: "weir_drift_repaired_total",
+    help: "Such differences that are gone again, by field.",
+    labels: &["kind", "field"],
+};
+
+const REPAIR_SECONDS: Family = Family {
+    name: "weir_repair_seconds",
+    help: "Time from seeing drift to seeing it gone, by field.",
+    labels: &["field"],
+};
+
+const REMEDIATIONS: Family = Family {
+    name: "weir_remediations_total",
+    help: "What was done to heal machines, by role and rung.",
+    labels: &["role", "rung"],
+};
+
+const REQUESTS: Family = Family {
+    name: "weir_cloudstack_requests_total",
+    help: "Requests to CloudStack, by command and HTTP status or error.",
+    labels: &["command", "code"],
+};
+
+const REQUEST_SECONDS: Family = Family {
+    name: "weir_cloudstack_request_seconds",
+    help: "Time that requests to CloudStack took, by command.",
+    labels: &["command"],
+};
+
+const GOVERNOR_SECONDS: Family = Family {
+    name: "weir_governor_wait_seconds",
+    help: "Time that requests waited so as not to press on CloudStack.",
+    labels: &[],
+};
+
+const JOBS_IN_FLIGHT: Family = Family {
+    name: "weir_cloudstack_jobs_in_flight",
+    help: "CloudStack jobs of Weir's that have not ended, by account.",
+    labels: &["account"],
+};
+
+const MACHINES: Family = Family {
+    name: "weir_machines",
+    help: "Machines, by role and phase.",
+    labels: &["role", "phase"],
+};
+
+const STACKS: Family = Family {
+    name: "weir_stacks",
+    help: "Stacks, by whether they are ready.",
+    labels: &["ready"],
+};
+
+const REFUSALS: Family = Family {
+    name: "weir_refused_steps_total",
+    help: "Steps that the second opinion refused; each is a bug or a world stranger than \
+                 foreseen.",
+    labels: &["command"],
+};
+
 impl Metrics {
     /// Metrics of one controller, all at zero.
     ///
@@ -78,112 +197,30 @@ impl Metrics {
     }
 
     fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let build = GaugeVec::new(
-            Opts::new(
-                "weir_build_info",
-                "The running version of Weir; the value is always 1.",
-            ),
-            &["version"],
-        )?;
-        build
-            .with_label_values(&[env!("CARGO_PKG_VERSION")])
-            .set(1.0);
-        registry.register(Box::new(build))?;
+        let build = BUILD_INFO.gauge(registry)?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
-        let seconds = |name: &str, help: &str, labels: &[&str]| {
-            let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
-            let histogram = HistogramVec::new(options, labels)?;
-            registry.register(Box::new(histogram.clone()))?;
-            Ok::<_, prometheus::Error>(histogram)
-        };
-        let gauge = |name: &str, help: &str, labels: &[&str]| {
-            let gauge = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
         let queue_depth = IntGauge::new("weir_queue_depth", "Objects that wait to be reconciled.")?;
         registry.register(Box::new(queue_depth.clone()))?;
         Ok(Self {
-            reconciles: counter(
-                "weir_reconciles_total",
-                "Rounds of the loop, by result.",
-                &["result"],
-            )?,
-            reconcile_seconds: seconds(
-                "weir_reconcile_seconds",
-                "Time that one round took, by kind of object.",
-                &["kind"],
-            )?,
-            queue_seconds: seconds(
-                "weir_queue_wait_seconds",
-                "Time that objects waited to be reconciled.",
-                &["kind"],
-            )?,
+            reconciles: RECONCILES.counter(registry)?,
+            reconcile_seconds: RECONCILE_SECONDS.seconds(registry)?,
+            queue_seconds: QUEUE_SECONDS.seconds(registry)?,
             queue_depth,
-            drift_seen: counter(
-                "weir_drift_seen_total",
-                "Differences from the manifest that nobody asked for, by field.",
-                &["kind", "field"],
-            )?,
-            drift_repaired: counter(
-                "weir_drift_repaired_total",
-                "Such differences that are gone again, by field.",
-                &["kind", "field"],
-            )?,
-            repair_seconds: seconds(
-                "weir_repair_seconds",
-                "Time from seeing drift to seeing it gone, by field.",
-                &["field"],
-            )?,
-            remediations: counter(
-                "weir_remediations_total",
-                "What was done to heal machines, by role and rung.",
-                &["role", "rung"],
-            )?,
-            requests: counter(
-                "weir_cloudstack_requests_total",
-                "Requests to CloudStack, by command and HTTP status or error.",
-                &["command", "code"],
-            )?,
-            request_seconds: seconds(
-                "weir_cloudstack_request_seconds",
-                "Time that requests to CloudStack took, by command.",
-                &["command"],
-            )?,
-            governor_seconds: seconds(
-                "weir_governor_wait_seconds",
-                "Time that requests waited so as not to press on CloudStack.",
-                &[],
-            )?,
-            jobs_in_flight: gauge(
-                "weir_cloudstack_jobs_in_flight",
-                "CloudStack jobs of Weir's that have not ended, by account.",
-                &["account"],
-            )?,
-            machines: gauge(
-                "weir_machines",
-                "Machines, by role and phase.",
-                &["role", "phase"],
-            )?,
-            stacks: gauge(
-                "weir_stacks",
-                "Stacks, by whether they are ready.",
-                &["ready"],
-            )?,
-            refusals: counter(
-                "weir_refused_steps_total",
-                "Steps that the second opinion refused; each is a bug or a world stranger than \
-                 foreseen.",
-                &["command"],
-            )?,
+            drift_seen: DRIFT_SEEN.counter(registry)?,
+            drift_repaired: DRIFT_REPAIRED.counter(registry)?,
+            repair_seconds: REPAIR_SECONDS.seconds(registry)?,
+            remediations: REMEDIATIONS.counter(registry)?,
+            requests: REQUESTS.counter(registry)?,
+            request_seconds: REQUEST_SECONDS.seconds(registry)?,
+            governor_seconds: GOVERNOR_SECONDS.seconds(registry)?,
+            jobs_in_flight: JOBS_IN_FLIGHT.gauge(registry)?,
+            machines: MACHINES.gauge(registry)?,
+            stacks: STACKS.gauge(registry)?,
+            refusals: REFUSALS.counter(registry)?,
             registry: registry.clone(),
         })
     }

@@ -21,28 +21,30 @@ struct Column(&'static str, &'static str, u8, &'static str);
 const NAME: Column = Column("Name", "string", 0, "The name of the object.");
 const AGE: Column = Column("Age", "string", 0, "Time since the object was created.");
 
+const STACK: &[Column] = &[
+    NAME,
+    Column("Domain", "string", 0, "The home domain."),
+    Column("Phase", "string", 0, "Where the stack is in its life."),
+    Column(
+        "Ready",
+        "string",
+        0,
+        "Machines that are ready, of those wanted.",
+    ),
+    Column(
+        "Drift",
+        "string",
+        0,
+        "Fields that differ from the manifest.",
+    ),
+    AGE,
+    Column("Account", "string", 1, "The CloudAccount it is built in."),
+    Column("Next", "string", 1, "What is being done or comes next."),
+];
+
 const fn columns(kind: Kind) -> &'static [Column] {
     match kind {
-        Kind::ClearwaterStack => &[
-            NAME,
-            Column("Domain", "string", 0, "The home domain."),
-            Column("Phase", "string", 0, "Where the stack is in its life."),
-            Column(
-                "Ready",
-                "string",
-                0,
-                "Machines that are ready, of those wanted.",
-            ),
-            Column(
-                "Drift",
-                "string",
-                0,
-                "Fields that differ from the manifest.",
-            ),
-            AGE,
-            Column("Account", "string", 1, "The CloudAccount it is built in."),
-            Column("Next", "string", 1, "What is being done or comes next."),
-        ],
+        Kind::ClearwaterStack => STACK,
         Kind::Machine => &[
             NAME,
             Column("Role", "string", 0, "The role in the stack."),

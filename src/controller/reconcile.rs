@@ -19,7 +19,7 @@ use super::{
 use crate::{
     cloud::{Cloud, CloudError, Connect},
     execute::execute,
-    plan::{self, Health, Input, Plan, check, settle},
+    plan::{self, Health, Input, Plan, Step, check, settle},
     store::StoreError,
     types::{
         action::Answers,
@@ -273,11 +273,7 @@ async fn act_and_tell<K: Connect>(
             settle::submitted(&mut ledger, job, &answer, cx.clock.now());
             account.touch(action.touches());
             if let Some(error) = error {
-                let message = format!("{}: {error}", step.step().subject);
-                cx.journal.tell(
-                    About::object(&stack),
-                    Entry::warning(error.reason(), message),
-                );
+                tell_failure(cx, &stack, step.step(), &error);
             }
         })
         .await;
@@ -323,6 +319,19 @@ fn follow<C: Cloud>(account: &Account<C>, key: &ObjectKey, before: &Ledger, afte
             account.settled(&pending.job);
         }
     }
+}
+
+fn tell_failure<K: Connect>(
+    cx: &Context<K>,
+    stack: &ClearwaterStack,
+    step: &Step,
+    error: &CloudError,
+) {
+    let message = format!("{}: {error}", step.subject);
+    cx.journal.tell(
+        About::object(stack),
+        Entry::warning(error.reason(), message),
+    );
 }
 
 /// Time until the next round where nothing wakes the stack: the resync, or the next retry.

@@ -337,17 +337,11 @@ fn locked(pending: &Pending, inventory: &Inventory) -> bool {
 
 /// Whether a look shows the effect of a command.
 pub(super) fn visible(pending: &Pending, inventory: &Inventory) -> bool {
-    let vm = |vm: &VmId| inventory.vms.get(vm);
-    let vm_is = |id: &VmId, test: &dyn Fn(&Vm) -> bool| {
-        vm(id).is_some_and(|vm| vm.job.is_none() && test(vm))
-    };
     match &pending.action {
         // A VPC is Enabled from its first moment; only its job tells when its router is up.
         Action::CreateVpc { .. } => {
-            let ended = inventory
-                .jobs
-                .as_ref()
-                .is_some_and(|jobs| !jobs.contains(&pending.job));
+            let jobs = inventory.jobs.as_ref();
+            let ended = jobs.is_some_and(|jobs| !jobs.contains(&pending.job));
             let id = pending.resource.as_deref().map(VpcId::new);
             ended && id.is_some_and(|id| inventory.vpcs.contains_key(&id))
         }
@@ -386,6 +380,39 @@ pub(super) fn visible(pending: &Pending, inventory: &Inventory) -> bool {
             .addresses
             .get(address)
             .is_none_or(|row| row.vm.is_none()),
+        Action::DeployVm(_)
+        | Action::StartVm { .. }
+        | Action::StopVm { .. }
+        | Action::DestroyVm { .. }
+        | Action::UpdateVm { .. }
+        | Action::ChangeOffering { .. }
+        | Action::MoveNic { .. }
+        | Action::SetAffinityGroups { .. } => visible_on_a_vm(pending, inventory),
+        Action::Tag {
+            resources, tags, ..
+        } => resources
+            .iter()
+            .all(|id| tags.iter().all(|tag| has_tag(inventory, id, tag))),
+        Action::Untag { resource, keys, .. } => tags_of(inventory, resource)
+            .is_none_or(|tags| !keys.iter().any(|key| tags.contains_key(key))),
+        // No list shows these; their jobs tell.
+        Action::CreateAclList { .. }
+        | Action::DeleteAclList { .. }
+        | Action::CreateAffinityGroup { .. }
+        | Action::DeleteAffinityGroup { .. }
+        | Action::RebootVm { .. }
+        | Action::ReimageVm { .. }
+        | Action::ExpungeVm { .. } => false,
+    }
+}
+
+/// The same for commands that change a single VM.
+fn visible_on_a_vm(pending: &Pending, inventory: &Inventory) -> bool {
+    let vm = |vm: &VmId| inventory.vms.get(vm);
+    let vm_is = |id: &VmId, test: &dyn Fn(&Vm) -> bool| {
+        vm(id).is_some_and(|vm| vm.job.is_none() && test(vm))
+    };
+    match &pending.action {
         Action::DeployVm(_) => pending
             .resource
             .as_ref()
@@ -412,21 +439,7 @@ pub(super) fn visible(pending: &Pending, inventory: &Inventory) -> bool {
         Action::SetAffinityGroups { vm, groups } => vm_is(vm, &|vm| {
             vm.affinity_groups == groups.iter().cloned().collect()
         }),
-        Action::Tag {
-            resources, tags, ..
-        } => resources
-            .iter()
-            .all(|id| tags.iter().all(|tag| has_tag(inventory, id, tag))),
-        Action::Untag { resource, keys, .. } => tags_of(inventory, resource)
-            .is_none_or(|tags| !keys.iter().any(|key| tags.contains_key(key))),
-        // No list shows these; their jobs tell.
-        Action::CreateAclList { .. }
-        | Action::DeleteAclList { .. }
-        | Action::CreateAffinityGroup { .. }
-        | Action::DeleteAffinityGroup { .. }
-        | Action::RebootVm { .. }
-        | Action::ReimageVm { .. }
-        | Action::ExpungeVm { .. } => false,
+        _ => false,
     }
 }
 
