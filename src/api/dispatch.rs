@@ -157,6 +157,10 @@ pub(super) async fn answer(api: Arc<Api>, peer: SocketAddr, request: Request<Bod
         span.record("status", response.status().as_u16());
         span.record("ms", started.elapsed().as_millis());
         tracing::debug!("answered");
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it goes to the log and back to the client"
+        )]
         let id = uuid::Uuid::new_v4().to_string();
         let audit = header::HeaderName::from_static("audit-id");
         reply::with_header(response, audit, &id)

@@ -39,6 +39,7 @@ pub(super) async fn open(api: &Arc<Api>, inbound: &Inbound) -> Result<Reply, Sta
     let selection = read::selection(target, query)?;
     let (bookmarks, include) = (query.bookmarks()?, query.include()?);
     let seconds = query.timeout_seconds()?.filter(|seconds| *seconds > 0);
+    #[expect(clippy::disallowed_methods, reason = "nothing is decided on it")]
     let lifetime = seconds.map_or_else(
         || Duration::from_secs(60 * fastrand::u64(MINUTES)),
         Duration::from_secs,

@@ -352,6 +352,10 @@ async fn insert(store: &Store, object: Object) -> Result<Object, Status> {
     Err(Status::already_exists(&key, false))
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nobody shall foresee a drawn name"
+)]
 fn drawn(prefix: &str) -> String {
     let (length, letters) = ENDING;
     let mut name: String = prefix.chars().take(PREFIX_MAX).collect();

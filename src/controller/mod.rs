@@ -64,6 +64,10 @@ impl Ids {
     /// The next id.
     pub fn next(&self) -> JobId {
         let uuid = match &self.0 {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the real thing, where no seed is given"
+            )]
             None => uuid::Uuid::new_v4(),
             Some(rng) => {
                 let mut rng = rng
@@ -78,6 +82,10 @@ impl Ids {
     /// A share of a duration, to spread what would otherwise come at once.
     pub fn jitter(&self, of: std::time::Duration) -> std::time::Duration {
         let share = match &self.0 {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the real thing, where no seed is given"
+            )]
             None => fastrand::f64(),
             Some(rng) => rng
                 .lock()

@@ -379,6 +379,10 @@ impl Store {
 impl Uids {
     fn next(&self) -> Uid {
         let uuid = match self {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the real thing, where no seed is given"
+            )]
             Self::System => uuid::Uuid::new_v4(),
             Self::Seeded(rng) => {
                 let drawn = rng.lock().unwrap_or_else(PoisonError::into_inner).u128(..);

@@ -232,7 +232,9 @@ impl Permit {
             Health::Trouble(_) if self.sent < state.paused_until && state.failures > 0 => {}
             Health::Trouble(asked) => {
                 state.failures += 1;
-                let wait = backoff(state.failures, asked, fastrand::f64());
+                #[expect(clippy::disallowed_methods, reason = "spreads clients of one server")]
+                let jitter = fastrand::f64();
+                let wait = backoff(state.failures, asked, jitter);
                 state.paused_until = state.paused_until.max(Instant::now() + wait);
             }
         }
