@@ -3,7 +3,7 @@
 //! CloudStack tells some cases apart only in words: a vanished id, a malformed one and a taken
 //! host name are all 431. [`classify`] looks at those words; nobody else does. Texts carry ids and
 //! JSON of internal objects and differ between versions, so only stable fragments are looked for.
-//! The table in the tests replays recorded answers of CloudStack 4.22.
+//! The tables in the tests replay recorded answers of CloudStack 4.22.
 
 use std::{error::Error, time::Duration};
 
@@ -183,3 +183,6 @@ fn is_gone(text: &str) -> bool {
 fn shortened(text: &str) -> String {
     text.trim().chars().take(TEXT_MAX).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,7 +106,7 @@ impl CloudStack {
         Ok(Answer::Absent)
     }
 
-    /// How a job ended. An unknown job is 431 (cloudstack-api, 2.3).
+    /// How a job ended. An unknown job is 431 (recorded, `admin/01`).
     async fn job(&self, request: Request) -> Result<JobOutcome, CloudError> {
         let command = request.command();
         let content = match self.call(request, Priority::Change).await {
