@@ -126,7 +126,7 @@ pub struct Sources {
 #[derive(Debug, Args)]
 #[command(
     mut_arg("files", |arg| arg.required(true)),
-    after_help = "Examples:\n  weir apply -f manifests/clearwater.yaml\n  \
+    after_help = "Examples:\n  weir apply -f manifests/demo.yaml\n  \
                   weir apply -f manifests/ -R --dry-run\n  generate-stack | weir apply -f -\n\n\
                   Nothing is sent before every file was read and found valid."
 )]
@@ -149,7 +149,7 @@ pub struct ApplyArgs {
 #[derive(Debug, Args)]
 #[command(
     mut_arg("files", |arg| arg.required(true)),
-    after_help = "Example:\n  weir diff -f manifests/clearwater.yaml\n\n\
+    after_help = "Example:\n  weir diff -f manifests/demo.yaml\n\n\
                   Exit codes: 0 nothing to do, 1 there is something to do, 2 failed."
 )]
 pub struct DiffArgs {
@@ -289,7 +289,7 @@ pub struct WatchArgs {
 /// See [`ClientCommand::Delete`].
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  weir delete stack ims\n  weir delete -f manifests/clearwater.yaml\n  \
+    after_help = "Examples:\n  weir delete stack ims\n  weir delete -f manifests/demo.yaml\n  \
                   weir delete machine ims-bono-0     # Weir makes another in its place"
 )]
 pub struct DeleteArgs {

@@ -7,6 +7,7 @@
 )]
 
 mod drift;
+mod house;
 mod parts;
 mod recordings;
 mod teardown;

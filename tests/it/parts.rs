@@ -14,7 +14,7 @@ use weir::{
 
 /// Whether a program is there. Where the parts are required, a missing one is a failure;
 /// elsewhere the test says that it was left out.
-fn present(program: &str) -> bool {
+pub(crate) fn present(program: &str) -> bool {
     let found = Command::new("sh")
         .args(["-c", &format!("command -v {program}")])
         .output();

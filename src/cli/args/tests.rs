@@ -1,3 +1,5 @@
+//! The command line as people type it, and what `--help` promises.
+
 use clap::CommandFactory;
 
 use super::*;

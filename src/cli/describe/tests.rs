@@ -1,3 +1,5 @@
+//! What `describe` tells, as snapshots of whole pages.
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 

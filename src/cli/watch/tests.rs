@@ -1,3 +1,5 @@
+//! What `watch` shows, frame by frame, and when it ends.
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
