@@ -257,6 +257,12 @@ impl World {
             status.phase == "Ready"
                 && status.drift.is_empty()
                 && status.ledger.pending.is_empty()
+                && status.ledger.strays.is_empty()
+                && status
+                    .ledger
+                    .machines
+                    .values()
+                    .all(|record| record.former.is_empty())
                 && status.ready_replicas == status.replicas
                 && status.replicas > 0
         })
