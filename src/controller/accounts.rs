@@ -104,13 +104,20 @@ impl<K: Connect> Accounts<K> {
             return Ok(Arc::clone(&known.account));
         }
         let account = self.connected(&object, &secret)?;
-        let follower = self.follow(&account);
+        let mut all = self.lock();
+        // Somebody else may have connected meanwhile. Two views of one account must not be: each
+        // would be told of its own commands only, and decide on lists that miss the other's.
+        if let Some(known) = all.get(&object.key())
+            && known.versions == versions
+        {
+            return Ok(Arc::clone(&known.account));
+        }
         let known = Known {
             account: Arc::clone(&account),
             versions,
-            follower,
+            follower: self.follow(&account),
         };
-        if let Some(former) = self.lock().insert(object.key(), known) {
+        if let Some(former) = all.insert(object.key(), known) {
             former.follower.abort();
         }
         Ok(account)
@@ -182,5 +189,77 @@ impl<K: Connect> Accounts<K> {
         self.known
             .lock()
             .expect("nothing panics while it holds the accounts")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        cloud::cloudstack::{CloudStack, CloudStackConfig, Unobserved},
+        types::{account::CloudAccountSpec, meta::API_VERSION, meta::Object},
+    };
+
+    /// Connects only when two want to.
+    struct Both(Barrier);
+
+    impl Connect for Both {
+        type Cloud = CloudStack;
+
+        fn connect(
+            &self,
+            spec: &CloudAccountSpec,
+            api_key: &Confidential,
+            secret_key: &Confidential,
+        ) -> Result<CloudStack, String> {
+            self.0.wait();
+            CloudStack::connect(CloudStackConfig {
+                endpoint: spec.endpoint.clone(),
+                api_key: api_key.clone(),
+                secret_key: secret_key.clone(),
+                zone: None,
+                project: None,
+                ca_bundle: None,
+                limits: spec.limits.clone(),
+                clock: Clock::system(),
+                observer: Arc::new(Unobserved),
+            })
+            .map_err(|error| error.to_string())
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn two_that_connect_at_once_share_one_view() {
+        let clock = Clock::system();
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), clock.clone()).unwrap();
+        for object in [
+            json!({
+                "apiVersion": "v1", "kind": "Secret",
+                "metadata": {"name": "keys", "namespace": "default"},
+                "data": {"apiKey": "YQ==", "secretKey": "YQ=="},
+            }),
+            json!({
+                "apiVersion": API_VERSION, "kind": "CloudAccount",
+                "metadata": {"name": "cloud", "namespace": "default"},
+                "spec": {"endpoint": "http://127.0.0.1:1/", "secretRef": {"name": "keys"}},
+            }),
+        ] {
+            let object: Object = serde_json::from_value(object).unwrap();
+            store.create(object).await.unwrap();
+        }
+        let both = Both(Barrier::new(2));
+        let accounts = Arc::new(Accounts::new(both, clock, Arc::new(Queue::default())));
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..2 {
+            let (accounts, store) = (Arc::clone(&accounts), store.clone());
+            tasks.spawn(async move { accounts.get(&store, "default", "cloud").await.unwrap() });
+        }
+        let got = tasks.join_all().await;
+        assert!(Arc::ptr_eq(&got[0], &got[1]));
     }
 }
