@@ -114,6 +114,7 @@ impl Fleet {
             answers: &NO_ANSWERS,
             health: &NO_HEALTH,
             limits: &self.limits,
+            began: Timestamp::UNIX_EPOCH,
             now: Timestamp::UNIX_EPOCH,
         }
     }

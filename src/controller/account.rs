@@ -34,6 +34,7 @@ pub struct Account<C> {
     cloud: C,
     spec: CloudAccountSpec,
     clock: Clock,
+    began: Timestamp,
     /// Held while lists are being read, so that stacks that look at once share one look.
     reading: tokio::sync::Mutex<()>,
     /// Changed by short, synchronous methods only.
@@ -78,6 +79,7 @@ impl<C: Cloud> Account<C> {
         Self {
             cloud,
             spec,
+            began: clock.now(),
             clock,
             reading: tokio::sync::Mutex::default(),
             state: Mutex::default(),
@@ -88,6 +90,11 @@ impl<C: Cloud> Account<C> {
     /// The port to the account.
     pub fn cloud(&self) -> &C {
         &self.cloud
+    }
+
+    /// Since when this connection to the account is in use.
+    pub fn began(&self) -> Timestamp {
+        self.began
     }
 
     /// What the account's object says.

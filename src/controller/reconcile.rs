@@ -145,6 +145,7 @@ impl Decided {
             answers: &self.answers,
             health: &self.health,
             limits: &account.spec().limits,
+            began: account.began(),
             now: self.now,
         }
     }

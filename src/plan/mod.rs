@@ -79,6 +79,9 @@ pub struct Input<'a> {
     pub health: &'a BTreeMap<String, Health>,
     /// How hard Weir may press on the account.
     pub limits: &'a Limits,
+    /// When this controller first spoke to the account. What an earlier one recorded may have been
+    /// sent as late as just before.
+    pub began: Timestamp,
     /// The time.
     pub now: Timestamp,
 }
@@ -247,6 +250,8 @@ impl<'a> Planner<'a> {
     /// The subject under consideration is as it is wanted.
     fn in_sync(&mut self) {
         let (subject, print) = std::mem::take(&mut self.subject);
+        // It succeeded, if not by the last command: that need not wait for its back-off.
+        self.plan.ledger.failures.remove(&subject);
         if self.plan.ledger.applied.get(&subject) != Some(&print) {
             self.plan.ledger.applied.insert(subject, print);
         }

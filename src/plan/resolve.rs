@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Planner, settle};
+use super::{Planner, remedy::elapsed, settle};
 use crate::types::{
     action::{Action, Answer, JobOutcome, Question, VmChange, mark},
     id::{AddressId, VmId, VpcId},
@@ -117,7 +117,14 @@ impl Planner<'_> {
                 return None;
             }
         }
-        (self.age(&pending) < STILL_ON_ITS_WAY).then_some(pending)
+        self.on_its_way(&pending).then_some(pending)
+    }
+
+    /// Whether a request that nobody remembers may yet arrive. Steps of one round wait for their
+    /// turn, so one that an earlier controller recorded long ago may have been sent at its end.
+    fn on_its_way(&self, pending: &Pending) -> bool {
+        let sent = pending.since.max(self.input.began);
+        elapsed(sent, self.input.now) < STILL_ON_ITS_WAY
     }
 
     fn still_running(&mut self, pending: Pending) -> Option<Pending> {
@@ -135,11 +142,7 @@ impl Planner<'_> {
     }
 
     fn age(&self, pending: &Pending) -> Duration {
-        self.input
-            .now
-            .duration_since(pending.since)
-            .try_into()
-            .unwrap_or_default()
+        elapsed(pending.since, self.input.now)
     }
 
     fn job_ended(&mut self, pending: Pending, outcome: &JobOutcome) -> Option<Pending> {
@@ -289,7 +292,7 @@ impl Planner<'_> {
 
     /// CloudStack knows nothing of the job, so the request never arrived, unless it is late.
     fn never_arrived(&mut self, pending: Pending) -> Option<Pending> {
-        if self.age(&pending) < STILL_ON_ITS_WAY {
+        if self.on_its_way(&pending) {
             return Some(pending);
         }
         let message = format!(

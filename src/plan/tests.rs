@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::types::{
     account::{Limits, Rights},
-    action::{Action, Answers, mark},
+    action::{Action, Answer, Answers, JobOutcome, Question, mark},
     id::{JobId, Uid, VmId, ZoneId},
     inventory::{Catalogue, Entry, Inventory, Vm, VmState},
     ledger::Ledger,
@@ -27,6 +27,7 @@ struct World {
     inventory: Inventory,
     answers: Answers,
     limits: Limits,
+    began: Timestamp,
     now: Timestamp,
     jobs: usize,
 }
@@ -62,6 +63,7 @@ impl World {
             inventory: empty(),
             answers: Answers::new(),
             limits: Limits::default(),
+            began: Timestamp::UNIX_EPOCH,
             now: Timestamp::UNIX_EPOCH,
             jobs: 0,
         }
@@ -77,6 +79,7 @@ impl World {
             answers: &self.answers,
             health: &none.1,
             limits: &self.limits,
+            began: self.began,
             now: self.now,
         }
     }
@@ -485,4 +488,29 @@ fn a_wiped_mark_is_put_back() {
         world.vm("ims-sprout-1").details[mark::STACK],
         Uid::new("0a1b2c3d-uid").to_string()
     );
+}
+
+#[test]
+fn what_an_earlier_controller_recorded_long_ago_may_have_been_sent_at_its_end() {
+    let mut world = small();
+    let none = None::default();
+    let plan = plan(world.input(&none));
+    let (steps, _) = check::check(&plan, world.input(&none));
+    let steps: Vec<Step> = steps.iter().map(|step| step.step().clone()).collect();
+    world.ledger = plan.ledger.clone();
+    let id = || JobId::new("late");
+    let recorded = settle::commit(&mut world.ledger, &steps[..1], id, world.now);
+    let unknown = Answer::Job(JobOutcome::Unknown);
+    let question = Question::Job(recorded[0].clone());
+    world.now += SignedDuration::from_secs(60);
+    world.began = world.now - SignedDuration::from_secs(1);
+    for (answered, open) in [
+        (world.now, 1),
+        (world.now + SignedDuration::from_secs(9), 0),
+    ] {
+        world.now = answered;
+        world.answers.insert(question.clone(), unknown.clone());
+        let plan = super::plan(world.input(&none));
+        assert_eq!(plan.ledger.pending.len(), open, "{:?}", plan.ledger.pending);
+    }
 }
