@@ -2,7 +2,7 @@
 
 use super::{Planner, Step, address_subject, wish::MachineWish};
 use crate::types::{
-    action::{Action, Question, mark},
+    action::{Action, Answer, Question, mark},
     id::{AddressId, VpcId},
     inventory::Address,
     ledger::{MachineRecord, PublicAddress},
@@ -225,10 +225,23 @@ impl Planner<'_> {
         }
     }
 
-    /// Addresses that a lost command left half taken.
+    /// Addresses that a lost command left half taken. Such an address is in no list but that of
+    /// the stuck ones, so only that tells when it is given back.
     pub(super) fn release_strays(&mut self) {
         for address in self.plan.ledger.strays.clone() {
             let subject = format!("stray {address}");
+            if self.busy(&subject) {
+                continue;
+            }
+            let listed = self.input.inventory.addresses.contains_key(&address);
+            let stuck = match self.ask(Question::StuckAddresses) {
+                Some(Answer::Addresses(stuck)) => stuck.iter().any(|row| row.id == address),
+                _ => continue,
+            };
+            if !listed && !stuck {
+                self.plan.ledger.strays.remove(&address);
+                continue;
+            }
             let action = Action::ReleaseAddress { address };
             self.step(Step::new(
                 subject,

@@ -331,7 +331,20 @@ pub(super) fn answer(question: &Question, inventory: &Inventory, ledger: &Ledger
                 })
                 .collect(),
         ),
-        Question::StuckAddresses => Answer::Addresses(Vec::new()),
+        Question::StuckAddresses => {
+            let stray = |id: &AddressId| Address {
+                id: id.clone(),
+                ip: Ipv4Addr::UNSPECIFIED,
+                state: "Allocating".to_owned(),
+                vpc: None,
+                tier: None,
+                source_nat: false,
+                vm: None,
+                tags: Tags::new(),
+                job: None,
+            };
+            Answer::Addresses(ledger.strays.iter().map(stray).collect())
+        }
         Question::Job(_) => Answer::Job(JobOutcome::Succeeded { resource: None }),
     }
 }

@@ -36,7 +36,9 @@ impl Planner<'_> {
     /// Gives back what stays open.
     fn resolve_one(&mut self, pending: Pending) -> Option<Pending> {
         let inventory = self.input.inventory;
-        if visible(&pending, inventory) {
+        let unseen = matches!(&pending.action, Action::ReleaseAddress { address }
+            if self.plan.ledger.strays.contains(address));
+        if !unseen && visible(&pending, inventory) {
             self.took_effect(&pending, None);
             return None;
         }
@@ -123,8 +125,12 @@ impl Planner<'_> {
     /// Whether a request that nobody remembers may yet arrive. Steps of one round wait for their
     /// turn, so one that an earlier controller recorded long ago may have been sent at its end.
     fn on_its_way(&self, pending: &Pending) -> bool {
-        let sent = pending.since.max(self.input.began);
-        elapsed(sent, self.input.now) < STILL_ON_ITS_WAY
+        self.sent_ago(pending) < STILL_ON_ITS_WAY
+    }
+
+    /// Time since a request was sent at the latest.
+    fn sent_ago(&self, pending: &Pending) -> Duration {
+        elapsed(pending.since.max(self.input.began), self.input.now)
     }
 
     fn still_running(&mut self, pending: Pending) -> Option<Pending> {
@@ -177,7 +183,7 @@ impl Planner<'_> {
                 .addresses
                 .contains_key(&AddressId::new(id.as_str()))
         });
-        if address && !seen && self.age(&pending) < 12 * STILL_ON_ITS_WAY {
+        if address && !seen && self.sent_ago(&pending) < 12 * STILL_ON_ITS_WAY {
             return Some(Pending {
                 resource: id,
                 ..pending

@@ -13,7 +13,7 @@ use super::{
 use crate::types::{
     account::{Limits, Rights},
     action::{Action, Answer, Answers, JobOutcome, Question, mark},
-    id::{JobId, Uid, VmId, ZoneId},
+    id::{AddressId, JobId, Uid, VmId, ZoneId},
     inventory::{Catalogue, Entry, Inventory, Vm, VmState},
     ledger::Ledger,
     stack::ClearwaterStack,
@@ -513,4 +513,34 @@ fn what_an_earlier_controller_recorded_long_ago_may_have_been_sent_at_its_end() 
         let plan = super::plan(world.input(&none));
         assert_eq!(plan.ledger.pending.len(), open, "{:?}", plan.ledger.pending);
     }
+}
+
+#[test]
+fn a_stuck_address_is_given_back_until_no_list_of_stuck_ones_shows_it() {
+    let mut world = settled();
+    let stuck = AddressId::new("stuck");
+    world.ledger.strays.insert(stuck.clone());
+    let (_, sent) = world.round();
+    assert!(
+        matches!(&sent[..], [Step { action: Action::ReleaseAddress { address }, .. }] if *address == stuck),
+        "{sent:?}"
+    );
+    // The controller was killed before it could be sent: no ordinary list shows the address, and
+    // that must not be taken for the effect.
+    let lost = world.ledger.pending[0].job.clone();
+    world.now += SignedDuration::from_secs(60);
+    let unknown = Answer::Job(JobOutcome::Unknown);
+    world.answers.insert(Question::Job(lost), unknown);
+    let (_, again) = world.round();
+    assert_eq!(again.len(), 1, "{again:?}");
+    world.settle();
+    assert!(world.ledger.strays.is_empty());
+    world.ledger.strays.insert(stuck);
+    let gone = Answer::Addresses(Vec::new());
+    world.answers.insert(Question::StuckAddresses, gone);
+    let (plan, steps) = world.round();
+    assert!(
+        steps.is_empty() && plan.ledger.strays.is_empty(),
+        "{steps:?}"
+    );
 }
