@@ -72,12 +72,18 @@ impl Subnet {
         self.first < address && address < self.last()
     }
 
-    /// Whether it lies within the private ranges of RFC 1918.
+    /// Whether machines may live in it: within the private ranges of RFC 1918, as in CloudStack, or
+    /// on this host itself, where something real can answer on their addresses.
     pub(crate) fn is_private(self) -> bool {
-        ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
-            .iter()
-            .filter_map(|range| Self::parse(range))
-            .any(|range| range.holds(self))
+        [
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "127.0.0.0/8",
+        ]
+        .iter()
+        .filter_map(|range| Self::parse(range))
+        .any(|range| range.holds(self))
     }
 
     pub(crate) fn hosts(self) -> impl Iterator<Item = Ipv4Addr> {
