@@ -164,6 +164,17 @@ pub enum CloudError {
         /// CloudStack's words.
         text: String,
     },
+    /// Nobody is reached, or nobody that may be trusted: the command was not sent.
+    #[error("{command} was not sent: {text}")]
+    Unreachable {
+        /// The command.
+        command: &'static str,
+        /// What stood in the way.
+        text: String,
+        /// The transport's error.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// No answer, or one that proves nothing (5xx, 530, a broken body).
     #[error("outcome of {command} unknown, it may have taken effect: {text}")]
     Uncertain {
@@ -223,6 +234,7 @@ impl CloudError {
             Self::Rejected { .. } => "Rejected",
             Self::Gone { .. } => "Gone",
             Self::NameHeld { .. } => "NameHeld",
+            Self::Unreachable { .. } => "Unreachable",
             Self::Uncertain { .. } => "OutcomeUnknown",
             Self::Capacity { .. } => "InsufficientCapacity",
             Self::InUse { .. } => "InUse",

@@ -41,7 +41,8 @@ fn refused(error: &CloudError) -> Submitted {
     let message = error.to_string();
     match error {
         CloudError::Uncertain { .. } => Submitted::Uncertain { message },
-        CloudError::Rejected { .. }
+        CloudError::Unreachable { .. }
+        | CloudError::Rejected { .. }
         | CloudError::Gone { .. }
         | CloudError::NameHeld { .. }
         | CloudError::Capacity { .. }

@@ -97,10 +97,19 @@ pub(super) fn classify(
 
 /// A request that nothing came back of.
 pub(super) fn silence(command: &'static str, silence: Silence) -> CloudError {
-    CloudError::Uncertain {
-        command,
-        text: silence.to_string(),
-        source: Some(silence.into()),
+    let text = silence.to_string();
+    match silence {
+        Silence::Unreachable(source) | Silence::Untrusted(source) => CloudError::Unreachable {
+            command,
+            text,
+            source,
+        },
+        Silence::Timeout(source) | Silence::Lost(source) => CloudError::Uncertain {
+            command,
+            text,
+            source: Some(source),
+        },
+        Silence::TooLong => uncertain(command, text),
     }
 }
 

@@ -170,7 +170,7 @@ impl CloudStack {
                 (reply.status.to_string(), opened)
             }
             Err(silence) => {
-                if matches!(silence, Silence::Unreachable(_)) {
+                if matches!(silence, Silence::Unreachable(_) | Silence::Untrusted(_)) {
                     permit.heard(Health::Trouble(None));
                 }
                 let code = silence.word().to_owned();

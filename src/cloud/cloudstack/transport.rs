@@ -3,12 +3,12 @@
 //! It does not judge what came (see `errors`) and does not wait its turn (see `governor`). It
 //! follows no redirect and repeats nothing: a command that was sent may have taken effect.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, io, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{Client, header, redirect, retry};
 use tokio_rustls::rustls::{
-    ClientConfig, RootCertStore,
+    self, ClientConfig, RootCertStore,
     crypto::ring,
     pki_types::{CertificateDer, pem::PemObject},
 };
@@ -48,6 +48,13 @@ pub(super) enum Silence {
     /// Nobody answered at the endpoint; the command was not sent.
     #[error("cannot connect")]
     Unreachable(#[source] Box<dyn Error + Send + Sync>),
+    /// Whoever answers at the endpoint shows a certificate that is not trusted; the command was
+    /// not sent.
+    #[error(
+        "the server's certificate is not trusted; if it is the right server, put the certificate \
+         of its CA into spec.caBundle of the CloudAccount"
+    )]
+    Untrusted(#[source] Box<dyn Error + Send + Sync>),
     /// The answer did not come in time.
     #[error("no answer in time")]
     Timeout(#[source] Box<dyn Error + Send + Sync>),
@@ -64,6 +71,7 @@ impl Silence {
     pub(super) const fn word(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "unreachable",
+            Self::Untrusted(_) => "untrusted",
             Self::Timeout(_) => "timeout",
             Self::Lost(_) => "lost",
             Self::TooLong => "too-long",
@@ -75,7 +83,9 @@ impl From<reqwest::Error> for Silence {
     fn from(error: reqwest::Error) -> Self {
         // The URL could carry a password.
         let error = error.without_url();
-        if error.is_connect() {
+        if error.is_connect() && untrusted(&error) {
+            Self::Untrusted(error.into())
+        } else if error.is_connect() {
             Self::Unreachable(error.into())
         } else if error.is_timeout() {
             Self::Timeout(error.into())
@@ -83,6 +93,19 @@ impl From<reqwest::Error> for Silence {
             Self::Lost(error.into())
         }
     }
+}
+
+/// Whether a connection failed for the other end's certificate. That is hidden in one or two
+/// `io::Error`s, whose `source` leaves their own content out.
+fn untrusted(error: &(dyn Error + 'static)) -> bool {
+    if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+        return true;
+    }
+    let inner = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    let inner = inner.map(|inner| inner as &(dyn Error + 'static));
+    inner.or_else(|| error.source()).is_some_and(untrusted)
 }
 
 impl Transport {
