@@ -27,7 +27,7 @@ use crate::{
         inventory::{Catalogue, Inventory},
         ledger::Ledger,
         meta::{FINALIZER, Kind, Object, ObjectKey, Resource},
-        stack::{ClearwaterStack, PAUSED_UNTIL},
+        stack::ClearwaterStack,
     },
 };
 
@@ -62,6 +62,10 @@ impl RoundError {
 /// Passes that one round may take to have its questions answered. Three suffice for what the
 /// planner asks; more would mean that it asks in circles.
 const MAX_PASSES: usize = 8;
+
+/// How old a look may be on which a machine is taken away. Between the look and the stop somebody
+/// may still stop another machine of the role; this keeps the time for it short.
+const FRESH: Duration = Duration::from_secs(2);
 
 /// Time before a round that follows at once: long enough for requests of one burst to be seen
 /// together.
@@ -173,8 +177,20 @@ async fn decide<K: Connect>(
         ledger,
         now: cx.clock.now(),
     };
+    let mut looked_again = false;
     for _ in 0..MAX_PASSES {
         decided.plan = plan::plan(decided.input(stack, account));
+        // Whoever takes a machine away first looks whether the others of its role are still there.
+        let mut steps = decided.plan.steps.iter();
+        let age = account.looked_at().map(|at| elapsed(at, cx.clock.now()));
+        if !looked_again
+            && steps.any(|step| step.disrupts.is_some())
+            && age.is_none_or(|age| age > FRESH)
+        {
+            looked_again = true;
+            decided.inventory = account.observe_within(FRESH).await?;
+            continue;
+        }
         if decided.plan.needs_jobs && decided.inventory.jobs.is_none() {
             know_the_jobs(account, &decided.plan).await?;
             decided.inventory = account.observe().await?;
@@ -246,7 +262,7 @@ async fn act_and_tell<K: Connect>(
             Entry::warning("StepRefused", message),
         );
     }
-    let paused = paused(&stack, decided.now);
+    let paused = stack.paused(decided.now);
     if paused {
         steps.clear();
     }
@@ -292,19 +308,10 @@ async fn act_and_tell<K: Connect>(
     if done_at_once || (quiet && ledger != decided.ledger) {
         return Ok(Next::After(AT_ONCE));
     }
-    Ok(Next::After(pause(
-        account.spec().resync_interval.get(),
-        &ledger,
-        cx,
-    )))
-}
-
-/// Whether somebody asked Weir to look and not to act, and the time has not run out.
-fn paused(stack: &ClearwaterStack, now: Timestamp) -> bool {
-    let until = stack.metadata.annotations.get(PAUSED_UNTIL);
-    until
-        .and_then(|until| until.parse::<Timestamp>().ok())
-        .is_some_and(|until| until > now)
+    let next = pause(account.spec().resync_interval.get(), &ledger, cx);
+    let over = stack.paused_until().filter(|_| paused);
+    let over = over.map(|until| elapsed(cx.clock.now(), until) + AT_ONCE);
+    Ok(Next::After(over.map_or(next, |over| next.min(over))))
 }
 
 /// Has jobs that are pending followed, and those that were seen to end no longer.
@@ -333,6 +340,11 @@ fn tell_failure<K: Connect>(
         About::object(stack),
         Entry::warning(error.reason(), message),
     );
+}
+
+/// Time from one instant to a later one; zero if it is not later.
+fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
+    now.duration_since(since).try_into().unwrap_or_default()
 }
 
 /// Time until the next round where nothing wakes the stack: the resync, or the next retry.

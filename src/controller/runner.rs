@@ -47,6 +47,13 @@ const EVENTS_AGE: Duration = Duration::from_secs(3 * 86_400);
 /// Longest wait between two tries of a round that fails.
 const BACK_OFF_MAX: Duration = Duration::from_secs(120);
 
+/// Time between two looks at an account that could not be looked at.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Time between two tries with keys that were denied: somebody has to change them, which wakes
+/// whoever waits, and knocking on in the meantime looks like an attack.
+const DENIED_PAUSE: Duration = Duration::from_secs(60);
+
 /// Runs the loop until `stop`, then lets rounds under way end.
 ///
 /// # Errors
@@ -216,11 +223,15 @@ async fn work<K: Connect>(cx: Arc<Context<K>>, backs: BackOffs) {
         let round = AssertUnwindSafe(one_round(&cx, &key))
             .catch_unwind()
             .instrument(span);
+        let mut least = Duration::ZERO;
         let (result, next) = match round.await {
             Ok(Ok(next)) => ("success", Some(next)),
             Ok(Err(error)) if error.conflict() => ("success", Some(Next::After(Duration::ZERO))),
             Ok(Err(error)) => {
                 tracing::warn!(object = %key, error = &error as &dyn std::error::Error, "round failed");
+                if matches!(error, RoundError::Cloud(CloudError::Denied { .. })) {
+                    least = DENIED_PAUSE;
+                }
                 ("error", None)
             }
             Err(panic) => {
@@ -246,7 +257,8 @@ async fn work<K: Connect>(cx: Arc<Context<K>>, backs: BackOffs) {
             None => {
                 let times = failures.entry(key.clone()).or_default();
                 *times += 1;
-                let delay = Duration::from_secs(1 << (*times - 1).min(7)).min(BACK_OFF_MAX);
+                let delay = Duration::from_secs(1 << (*times - 1).min(7));
+                let delay = delay.clamp(least, BACK_OFF_MAX);
                 cx.queue.add_after(key, delay + cx.ids.jitter(delay / 4));
             }
         }
@@ -340,9 +352,10 @@ async fn account_round<K: Connect>(cx: &Context<K>, key: &ObjectKey) -> Result<N
                     Next::After(resync + cx.ids.jitter(resync / 10))
                 }
                 Err(error) => {
-                    tell_account(&mut status, &object, error.reason(), error.to_string(), now);
+                    let message = super::status::chain(&error);
+                    tell_account(&mut status, &object, error.reason(), message, now);
                     let denied = matches!(error, CloudError::Denied { .. });
-                    Next::After(Duration::from_secs(if denied { 60 } else { 10 }))
+                    Next::After(if denied { DENIED_PAUSE } else { LOOK_AGAIN })
                 }
             }
         }

@@ -26,6 +26,9 @@ use crate::{
 /// Steps that a status lists at most. A fresh stack has some fifty; the rest are counted.
 const MAX_STEPS: usize = 60;
 
+/// The reason of `Degraded`, and of its event, where so much looks dead that nothing is done.
+const TOO_MANY_UNHEALTHY: &str = "TooManyUnhealthy";
+
 /// Two looks apart, at the default resync: how far back events are searched for who did it.
 const CULPRIT_WINDOW: Duration = Duration::from_secs(300);
 
@@ -43,8 +46,20 @@ pub fn same(old: &StackStatus, new: &StackStatus) -> bool {
 /// The status after a look that failed: what was known stays, and a condition says why.
 #[must_use]
 pub fn look_failed(stack: &ClearwaterStack, error: &CloudError, now: Timestamp) -> StackStatus {
-    let message = format!("the look failed, nothing is decided on it: {error}");
+    let message = format!(
+        "the look failed, nothing is decided on it: {}",
+        chain(error)
+    );
     not_planned(stack, error.reason(), &message, now)
+}
+
+/// An error with its causes: who reads a status has no log beside it.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut told: Vec<String> = causes.map(ToString::to_string).collect();
+    told.dedup_by(|cause, whole| whole.ends_with(cause.as_str()));
+    told.join(": ")
 }
 
 /// The status where no plan could be made.
@@ -228,7 +243,7 @@ fn tell_ready(teller: &mut Teller<'_>, plan: &Plan, (ready, replicas): (u32, u32
 /// Degraded: something that ran does not, or Weir is stuck.
 fn tell_degraded(teller: &mut Teller<'_>, plan: &Plan, ledger: &Ledger) {
     if let Some(why) = &plan.held_back {
-        teller.tell("Degraded", true, "TooManyUnhealthy", why.clone());
+        teller.tell("Degraded", true, TOO_MANY_UNHEALTHY, why.clone());
     } else if let Some(blocked) = plan.blocked.first() {
         let message = format!("{}: {}", blocked.subject, blocked.message);
         teller.tell("Degraded", true, blocked.reason, message);
@@ -409,11 +424,7 @@ pub async fn announce<K: Connect>(
             Entry::normal("Step", format!("{subject}: {message}")),
         );
     }
-    for (machine, rung) in steps.iter().filter_map(|step| step.remedy.as_ref()) {
-        if let Some(record) = plan.ledger.machines.get(machine) {
-            cx.metrics.remediated(record.role.name(), rung.name());
-        }
-    }
+    announce_trouble(cx, stack, plan, told);
     let ready = |status: &StackStatus| {
         condition(&status.conditions, "Ready").is_some_and(|c| c.status == ConditionStatus::True)
     };
@@ -428,6 +439,39 @@ pub async fn announce<K: Connect>(
         let why = condition(&told.conditions, "Ready").map(|c| c.message.clone());
         cx.journal
             .tell(about(), Entry::warning("NotReady", why.unwrap_or_default()));
+    }
+}
+
+/// Tells what cannot be done, or is held back, once; counts what was done to heal machines.
+fn announce_trouble<K: Connect>(
+    cx: &Context<K>,
+    stack: &ClearwaterStack,
+    plan: &Plan,
+    told: &StackStatus,
+) {
+    let old = stack.status.clone().unwrap_or_default();
+    let tell = |reason: &str, message: String| {
+        cx.journal
+            .tell(About::object(stack), Entry::warning(reason, message));
+    };
+    let known = |wait: &Wait| {
+        let mut steps = old.steps.iter();
+        steps.any(|step| step.subject == wait.subject && step.action == wait.reason)
+    };
+    for wait in plan.blocked.iter().filter(|wait| !known(wait)) {
+        tell(wait.reason, format!("{}: {}", wait.subject, wait.message));
+    }
+    let held = condition(&old.conditions, "Degraded")
+        .is_some_and(|condition| condition.reason == TOO_MANY_UNHEALTHY);
+    if let Some(why) = plan.held_back.as_ref().filter(|_| !held) {
+        tell(TOO_MANY_UNHEALTHY, why.clone());
+    }
+    for (name, record) in &told.ledger.machines {
+        let before = old.ledger.machines.get(name);
+        let known = |one| before.is_some_and(|record| record.remediations.contains(one));
+        for one in record.remediations.iter().filter(|one| !known(one)) {
+            cx.metrics.remediated(record.role.name(), one.rung.name());
+        }
     }
 }
 

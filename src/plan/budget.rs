@@ -1,16 +1,28 @@
-//! How much may be away at once: `maxUnavailable` by role, `maxUnhealthy` over the stack, and
-//! the cap on VM records.
+//! How much may be away at once: `maxUnavailable` by role and `maxUnhealthy` over the stack; and
+//! how many VM records may exist: `maxSurge` by role, and a cap over the stack.
+
+use std::collections::BTreeSet;
 
 use super::{Health, Planner, machine_subject, remedy};
 use crate::types::{
+    action::{Action, Deploy, mark},
+    id::{JobId, VmId},
     inventory::{Vm, VmState},
-    ledger::MachineRecord,
+    ledger::{Ledger, MachineRecord},
     role::Role,
 };
 
-/// VM records that a machine may leave behind while it is replaced, beyond itself: one that is
-/// being destroyed, one wreck of a refused deploy, and one more for a lost answer.
-const SPARE_RECORDS: usize = 3;
+/// VM records that a stack may have beyond its machines and its surge, whatever fails: one wreck
+/// of a refused deploy, one VM of a deploy whose answer was lost, and one that lingers.
+pub(super) const SPARE_RECORDS: usize = 3;
+
+/// Why no further VM is made for a machine.
+pub(super) enum Crowded {
+    /// Others of its role must go first, and are going.
+    Surge(String),
+    /// The stack has more records than it should; somebody should look.
+    Cap(String),
+}
 
 impl Planner<'_> {
     /// Counts what is away, and decides whether so much looks dead that Weir must not act on it.
@@ -21,7 +33,7 @@ impl Planner<'_> {
             let Some(record) = self.plan.ledger.machines.get(&wish.name) else {
                 continue;
             };
-            if !self.ready(&wish.name, record) {
+            if !self.steady(&wish.name, record) {
                 *self.away.entry(wish.role).or_default() += 1;
             }
             if self.looks_dead(&wish.name, record) {
@@ -42,10 +54,7 @@ impl Planner<'_> {
 
     /// Whether the machine's VM runs and serves.
     pub(super) fn ready(&self, name: &str, record: &MachineRecord) -> bool {
-        let vm = record
-            .vm
-            .as_ref()
-            .and_then(|vm| self.input.inventory.vms.get(vm));
+        let vm = self.vm_of(record);
         vm.is_some_and(|vm| vm.state == VmState::Running)
             && !record.retiring
             && self.serves(name, record)
@@ -56,12 +65,26 @@ impl Planner<'_> {
                 .is_some_and(|pending| super::check::takes_away(&pending.action))
     }
 
+    /// Whether the machine can be counted on: it is ready, and nobody is at work on its VM. A job
+    /// that Weir did not send may be a stop.
+    fn steady(&self, name: &str, record: &MachineRecord) -> bool {
+        self.ready(name, record) && self.vm_of(record).is_some_and(|vm| vm.job.is_none())
+    }
+
+    fn vm_of(&self, record: &MachineRecord) -> Option<&Vm> {
+        self.input.inventory.vms.get(record.vm.as_ref()?)
+    }
+
+    /// Whether a role's machines are asked whether they serve.
+    pub(super) fn probed(&self, role: Role) -> bool {
+        self.spec().components.get(role).probe.is_some()
+    }
+
     fn serves(&self, name: &str, record: &MachineRecord) -> bool {
-        let probed = self.spec().components.get(record.role).probe.is_some();
         match self.input.health.get(name) {
             Some(Health::Serving) => true,
             Some(Health::Failing { .. }) => false,
-            None => !probed,
+            None => !self.probed(record.role),
         }
     }
 
@@ -79,16 +102,16 @@ impl Planner<'_> {
         };
         match self.input.inventory.vms.get(id).map(|vm| &vm.state) {
             None => true,
-            Some(VmState::Running) => self.failing_for_long(name),
+            Some(VmState::Running) => self.failing_for_long(name, record),
             Some(state) => !state.transitional(),
         }
     }
 
-    fn failing_for_long(&self, name: &str) -> bool {
-        let patience = self.spec().remediation.unhealthy_after.get();
+    fn failing_for_long(&self, name: &str, record: &MachineRecord) -> bool {
         match self.input.health.get(name) {
             Some(Health::Failing { since, .. }) => {
-                remedy::elapsed(*since, self.input.now) > patience
+                let (from, patience) = self.patience(record, *since);
+                remedy::elapsed(from, self.input.now) > patience
             }
             Some(Health::Serving) | None => false,
         }
@@ -107,23 +130,99 @@ impl Planner<'_> {
         allowed
     }
 
-    /// Why no further VM may be made for a machine, if none may: records of any kind count, so
-    /// that no script of failures fills the account.
-    pub(super) fn too_many_records(&self, name: &str, record: &MachineRecord) -> Option<String> {
-        let inventory = self.input.inventory;
-        let marked = inventory
-            .vms_of_stack(self.uid)
-            .filter(|vm| vm.marked_machine() == Some(name));
-        let recorded = record.former.iter().map(|former| &former.vm);
-        let unmarked = recorded
-            .filter(|vm| inventory.vms.contains_key(*vm))
-            .filter(|vm| inventory.vms[*vm].marked_machine() != Some(name));
-        let records = marked.filter(|vm: &&Vm| !vm.state.dead()).count() + unmarked.count();
-        (records > SPARE_RECORDS).then(|| {
+    /// Why a machine that is no longer wanted has to stay for now, if it has to: while more of
+    /// those that are wanted are away than may be, it serves in their place.
+    pub(super) fn must_stay(&self, name: &str) -> Option<String> {
+        let record = &self.plan.ledger.machines[name];
+        let serves = self
+            .vm_of(record)
+            .is_some_and(|vm| vm.state == VmState::Running);
+        let away = self.away.get(&record.role).copied().unwrap_or_default();
+        let allowed = self.spec().update.max_unavailable;
+        (serves && away > allowed && !self.input.stack.metadata.deleting()).then(|| {
             format!(
-                "{records} VM records of this machine exist and none serves; none is added before \
-                 some are gone"
+                "is no longer wanted and stays for now: {away} of the {} that are wanted are away, \
+                 more than spec.update.maxUnavailable ({allowed})",
+                record.role
             )
         })
     }
+
+    /// Why no further VM may be made for a machine of a role now, if none may.
+    pub(super) fn crowded(&self, role: Role) -> Option<Crowded> {
+        let surge = self.spec().update.max_surge;
+        let (all, of_role) = self.vm_records(role);
+        let machines = self.plan.ledger.machines.values();
+        let (total, own) = (
+            machines.len(),
+            machines.filter(|record| record.role == role).count(),
+        );
+        let cap = total + surge as usize + SPARE_RECORDS;
+        if all + 1 > cap {
+            return Some(Crowded::Cap(format!(
+                "the stack has {all} VM records for {total} machines, and none is added beyond \
+                 {cap} (spec.update.maxSurge and {SPARE_RECORDS} more): it waits until some are gone"
+            )));
+        }
+        (of_role + 1 > own + surge as usize).then(|| {
+            Crowded::Surge(format!(
+                "{role} has {of_role} VM records for {own} machines, and spec.update.maxSurge is \
+                 {surge}: the next VM waits until one that goes is gone"
+            ))
+        })
+    }
+
+    /// VM records that count, or are about to: of the stack, and, without wrecks, of a role. What
+    /// a destroyed VM leaves is not counted: a tenant does not even see it.
+    fn vm_records(&self, role: Role) -> (usize, usize) {
+        let (ledger, vms) = (&self.plan.ledger, &self.input.inventory.vms);
+        let marked = self.input.inventory.vms_of_stack(self.uid);
+        let made = marked.filter_map(|vm| Some((&vm.id, maker(ledger, vm)?)));
+        let recorded = ledger.machines.values().flat_map(|record| {
+            let former = record.former.iter().map(|former| &former.vm);
+            former.chain(&record.vm).map(move |id| (id, record.role))
+        });
+        let (mut seen, mut of_role) = (BTreeSet::<&VmId>::new(), 0);
+        for (id, owner) in recorded.chain(made) {
+            let alive = vms.get(id).filter(|vm| !vm.state.dead());
+            if alive.is_some() && seen.insert(id) {
+                let wreck = alive.is_some_and(Vm::is_wreck);
+                of_role += usize::from(owner == role && !wreck);
+            }
+        }
+        let coming = self.coming_deploys();
+        let of_this = coming.iter().filter(|deploy| {
+            let record = ledger.machines.get(&deploy.machine);
+            record.is_some_and(|record| record.role == role)
+        });
+        (seen.len() + coming.len(), of_role + of_this.count())
+    }
+
+    /// Deploys on their way, and of this plan, whose VM no list shows yet.
+    fn coming_deploys(&self) -> Vec<&Deploy> {
+        let shown = |job: &JobId| {
+            let mut marked = self.input.inventory.vms_of_stack(self.uid);
+            marked.any(|vm| vm.details.get(mark::INTENT).map(String::as_str) == Some(job.as_str()))
+        };
+        let pending = self.plan.ledger.pending.iter();
+        let pending = pending.filter(|pending| !shown(&pending.job));
+        let steps = self.plan.steps.iter().map(|step| &step.action);
+        pending
+            .map(|pending| &pending.action)
+            .chain(steps)
+            .filter_map(|action| match action {
+                Action::DeployVm(deploy) => Some(&**deploy),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// The role of the machine whose recorded deploy made a VM. A mark alone may be a stranger's copy.
+fn maker(ledger: &Ledger, vm: &Vm) -> Option<Role> {
+    let intent = JobId::new(vm.details.get(mark::INTENT)?.as_str());
+    let mut records = ledger.machines.values();
+    records
+        .find(|record| record.deploys.contains(&intent))
+        .map(|record| record.role)
 }

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use super::{Input, Plan, Step};
 use crate::types::{
     action::{Action, mark},
-    id::{AclId, AddressId, VmId, VpcId},
-    inventory::Inventory,
+    id::{AclId, AddressId, JobId, VmId, VpcId},
+    inventory::Vm,
     ledger::Ledger,
     meta::Resource,
     stack::VpcSpec,
@@ -43,14 +43,20 @@ pub fn check(plan: &Plan, input: Input<'_>) -> (Vec<CheckedStep>, Vec<Refusal>) 
     let mut checked = Vec::new();
     let mut refused = Vec::new();
     let mut subjects = BTreeSet::new();
+    let deploys = |step: &Step| matches!(step.action, Action::DeployVm(_));
+    // Whoever makes no VM need not count them.
+    let mut room = match plan.steps.iter().any(deploys) {
+        true => records_limit(&plan.ledger, input).saturating_sub(records(&plan.ledger, input)),
+        false => 0,
+    };
     for step in &plan.steps {
         let twice = (!subjects.insert(step.subject.as_str()))
             .then(|| "two steps at once on one subject".to_owned());
         let foreign = objection(&step.action, &plan.ledger, input);
-        match twice
-            .or(foreign)
-            .or_else(|| records_overflow(&step.action, input))
-        {
+        let full = (deploys(step) && room == 0)
+            .then(|| "as many VM records of the stack exist as ever may".to_owned());
+        room = room.saturating_sub(usize::from(deploys(step)));
+        match twice.or(foreign).or(full) {
             None => checked.push(CheckedStep(step.clone())),
             Some(why) => refused.push(Refusal {
                 step: step.clone(),
@@ -155,25 +161,42 @@ fn foreign_taggable(id: &str, ledger: &Ledger, input: Input<'_>) -> Option<Strin
     foreign_address(&AddressId::new(id), ledger)
 }
 
-/// VM records of the stack that may exist at most: its machines, one more for each that is being
-/// replaced, and a few of refused deploys.
-fn records_overflow(action: &Action, input: Input<'_>) -> Option<String> {
-    let Action::DeployVm(_) = action else {
-        return None;
-    };
-    let wanted = super::machine_names(input.stack).len();
-    let limit = 2 * wanted + 3;
-    let records = living(input.inventory, input);
-    (records > limit)
-        .then(|| format!("{records} VM records of the stack exist; {limit} are the limit"))
+/// VM records that a stack may have at most, whatever fails: one for each machine that it has or
+/// is to have, its surge, and a few for wrecks and lost answers.
+fn records_limit(ledger: &Ledger, input: Input<'_>) -> usize {
+    let names = super::machine_names(input.stack);
+    let mut machines: BTreeSet<&str> = ledger.machines.keys().map(String::as_str).collect();
+    machines.extend(names.iter().map(|(name, _, _)| name.as_str()));
+    machines.len() + input.stack.spec.update.max_surge as usize + super::budget::SPARE_RECORDS
 }
 
-fn living(inventory: &Inventory, input: Input<'_>) -> usize {
-    let uid = input.stack.meta().stored_uid();
-    inventory
-        .vms_of_stack(uid)
-        .filter(|vm| !vm.state.dead())
-        .count()
+/// VM records of the stack: those that are ours by record or were made by a deploy of ours and
+/// are not dead, and those of deploys whose VM no list shows yet.
+fn records(ledger: &Ledger, input: Input<'_>) -> usize {
+    let marked = || {
+        input
+            .inventory
+            .vms_of_stack(input.stack.meta().stored_uid())
+    };
+    let intent = |vm: &Vm| Some(JobId::new(vm.details.get(mark::INTENT)?.as_str()));
+    let alive = |vm: &VmId| {
+        let row = input.inventory.vms.get(vm);
+        row.is_some_and(|row| !row.state.dead())
+    };
+    let recorded = ledger.machines.values().map(|record| {
+        let former = record.former.iter().map(|former| &former.vm);
+        former.chain(&record.vm).filter(|vm| alive(vm)).count()
+    });
+    let made = marked().filter(|vm| !vm.state.dead() && !ledger.knows_vm(&vm.id));
+    let made = made.filter_map(intent).filter(|job| {
+        let mut records = ledger.machines.values();
+        records.any(|record| record.deploys.contains(job))
+    });
+    let shown: BTreeSet<JobId> = marked().filter_map(intent).collect();
+    let coming = ledger.pending.iter().filter(|pending| {
+        matches!(pending.action, Action::DeployVm(_)) && !shown.contains(&pending.job)
+    });
+    recorded.sum::<usize>() + made.count() + coming.count()
 }
 
 /// Whether a command takes its VM's service away while it runs.

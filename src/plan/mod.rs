@@ -292,6 +292,13 @@ impl<'a> Planner<'a> {
         self.plan
     }
 
+    /// Whether Weir is to look and not to act, so that nothing is decided that would be acted on
+    /// later.
+    fn paused(&self) -> bool {
+        let stack = self.input.stack;
+        !stack.metadata.deleting() && stack.paused(self.input.now)
+    }
+
     fn spec(&self) -> &'a StackSpec {
         &self.input.stack.spec
     }
@@ -487,8 +494,9 @@ fn times(n: u32) -> String {
     }
 }
 
-/// The subject of a machine's VM.
-fn machine_subject(name: &str) -> String {
+/// The subject of a machine's VM in ledgers, steps and waits.
+#[must_use]
+pub fn machine_subject(name: &str) -> String {
     format!("machine {name}")
 }
 

@@ -135,7 +135,8 @@ impl Planner<'_> {
             let gone = |vm: &VmId| !inventory.vms.contains_key(vm);
             record.former.retain(|former| !gone(&former.vm));
             if let Some(vm) = record.vm.take_if(|vm| gone(vm)) {
-                (record.started_at, record.updating) = (None, false);
+                record.ends();
+                record.updating = false;
                 let lost = Lost {
                     have: "destroyed with its tier".to_owned(),
                     id: vm.to_string(),

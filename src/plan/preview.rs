@@ -10,7 +10,7 @@ use crate::types::{
     id::JobId,
     inventory::Inventory,
     ledger::Ledger,
-    stack::DriftReport,
+    stack::{DriftReport, PAUSED_UNTIL},
 };
 
 /// Rounds that a journey may take. The longest there is, a replacement as a plain tenant after a
@@ -94,6 +94,13 @@ pub fn preview(input: Input<'_>) -> Preview {
 /// Plays all steps in the planner's own model of CloudStack.
 #[must_use]
 pub fn rehearse(input: Input<'_>) -> Rehearsal {
+    // What a paused stack would do is what it will do when the pause is over.
+    let mut awake = input.stack.clone();
+    awake.metadata.annotations.remove(PAUSED_UNTIL);
+    let input = Input {
+        stack: &awake,
+        ..input
+    };
     let mut journey = Journey {
         ledger: input.ledger.clone(),
         inventory: input.inventory.clone(),

@@ -33,23 +33,15 @@ impl Planner<'_> {
         let Health::Failing { since, why } = health else {
             return None;
         };
-        let spec = &self.spec().remediation;
-        let started = record.started_at.unwrap_or(*since);
-        // A machine that has not served since its start is given the time that a start may take.
-        let never_served = *since <= started + spec.unhealthy_after.get();
-        let (from, patience) = match never_served {
-            true => (started, spec.startup_timeout.get()),
-            false => (*since, spec.unhealthy_after.get()),
-        };
-        let waited = elapsed(from, self.input.now);
-        if waited < patience {
-            let left = (patience - waited).as_secs();
+        let (from, patience) = self.patience(record, *since);
+        if elapsed(from, self.input.now) <= patience {
+            let until = (from + patience).strftime("%H:%M:%S UTC");
             return Some(Remedy::Patience(format!(
-                "does not serve ({why}); patience for {left} s more"
+                "does not serve ({why}); patience until {until}"
             )));
         }
         let recent = self.recent(record);
-        if recent.len() >= spec.max_per_hour as usize {
+        if recent.len() >= self.spec().remediation.max_per_hour as usize {
             return Some(self.exhausted(&recent));
         }
         let last = recent.iter().rev().find(|rung| **rung != Rung::Start);
@@ -60,8 +52,25 @@ impl Planner<'_> {
         };
         Some(Remedy::Take(
             rung,
-            format!("does not serve for {} s: {why}", waited.as_secs()),
+            format!(
+                "does not serve since {}: {why}",
+                from.strftime("%H:%M:%S UTC")
+            ),
         ))
+    }
+
+    /// How long a machine that does not serve is left alone, and from when: one that has not
+    /// served since its start is given the time that a start may take.
+    pub(super) fn patience(
+        &self,
+        record: &MachineRecord,
+        failing_since: Timestamp,
+    ) -> (Timestamp, Duration) {
+        let spec = &self.spec().remediation;
+        match (record.served_at, record.started_at) {
+            (None, Some(started)) => (started, spec.startup_timeout.get()),
+            _ => (failing_since, spec.unhealthy_after.get()),
+        }
     }
 
     /// What to do about a VM that is stopped and should run.
@@ -99,6 +108,10 @@ impl Planner<'_> {
     }
 
     fn exhausted(&self, recent: &[Rung]) -> Remedy {
+        if recent.is_empty() {
+            let message = "spec.remediation.maxPerHour is 0: Weir only tells";
+            return Remedy::Exhausted(message.to_owned());
+        }
         let rungs: Vec<&str> = recent.iter().map(|rung| rung.name()).collect();
         Remedy::Exhausted(format!(
             "remediated {} times within the hour ({}), which is all that \

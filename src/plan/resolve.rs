@@ -21,6 +21,7 @@ const STILL_ON_ITS_WAY: Duration = Duration::from_secs(5);
 impl Planner<'_> {
     /// Settles every pending command that can be settled; asks about the others.
     pub(super) fn resolve(&mut self) {
+        self.try_anew();
         for pending in std::mem::take(&mut self.plan.ledger.pending) {
             if let Some(open) = self.resolve_one(pending) {
                 self.plan.ledger.pending.push(open);
@@ -30,6 +31,20 @@ impl Planner<'_> {
         self.plan.ledger.parked.retain(|parked| parked.until > now);
         for record in self.plan.ledger.machines.values_mut() {
             record.held.retain(|held| held.until > now);
+        }
+    }
+
+    /// A new spec may be what a refused command was waiting for: what failed under the old one
+    /// rests no longer.
+    fn try_anew(&mut self) {
+        let stack = self.input.stack;
+        let generation = stack.metadata.generation.unwrap_or_default();
+        let told = stack
+            .status
+            .as_ref()
+            .map(|status| status.observed_generation);
+        if told.is_some_and(|told| told != generation) {
+            self.plan.ledger.failures.clear();
         }
     }
 

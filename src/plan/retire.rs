@@ -175,24 +175,42 @@ impl Planner<'_> {
         );
         if let Some(record) = self.plan.ledger.machines.get_mut(machine) {
             record.vm = Some(vm.id.clone());
-            record.started_at = None;
+            record.ends();
         }
     }
 
     fn retire_machine(&mut self, name: &str) {
-        if self
-            .plan
-            .ledger
-            .pending_on(&machine_subject(name))
-            .is_none()
-        {
+        let subject = machine_subject(name);
+        if self.paused() {
+            return;
+        }
+        if let Some(why) = self.must_stay(name) {
+            self.wait(&subject, "MaxUnavailable", why);
+            return;
+        }
+        if self.plan.ledger.pending_on(&subject).is_none() {
             let reason = match self.input.stack.metadata.deleting() {
                 true => "its stack is being deleted",
                 false => "the manifest wants fewer machines",
             };
+            self.say_scaled_in(name);
             self.retire_vm(name, reason);
         }
         self.release_address(name, "its machine is no longer wanted");
+    }
+
+    /// Which machine goes and why it is this one, said once.
+    fn say_scaled_in(&mut self, name: &str) {
+        let record = &self.plan.ledger.machines[name];
+        if record.vm.is_none() || self.input.stack.metadata.deleting() {
+            return;
+        }
+        let role = record.role;
+        let wanted = self.spec().components.get(role).replicas;
+        let message = format!(
+            "goes: the manifest wants {wanted} of {role}, and those with the highest numbers go"
+        );
+        self.note(&machine_subject(name), "ScaledIn", message);
     }
 
     fn forget_machine(&mut self, name: &str) {

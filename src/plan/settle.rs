@@ -12,8 +12,8 @@ use crate::types::{
     action::{Action, Deploy, VmChange},
     id::{AclId, AddressId, AffinityGroupId, JobId, NetworkId, VmId, VpcId},
     ledger::{
-        Failure, Held, Image, Ledger, MAX_DEPLOYS, MAX_HELD, MAX_REMEDIATIONS, MachineRecord,
-        Parked, Pending, Remediation,
+        Failure, Held, Image, Ledger, MAX_DEPLOYS, MAX_HELD, MachineRecord, Parked, Pending,
+        Remediation,
     },
     role::Role,
 };
@@ -69,12 +69,11 @@ fn commit_one(ledger: &mut Ledger, step: &Step, job: JobId, now: Timestamp) -> J
         && let Some(record) = ledger.machines.get_mut(machine)
     {
         let (rung, reason) = (*rung, step.reason.clone());
-        record.remediations.push(Remediation {
+        record.remediated(Remediation {
             rung,
             at: now,
             reason,
         });
-        keep_last(&mut record.remediations, MAX_REMEDIATIONS);
     }
     match &step.action {
         Action::DeployVm(deploy) => {
@@ -200,7 +199,7 @@ fn deployed(ledger: &mut Ledger, deploy: &Deploy, vm: &VmId) {
         return;
     };
     record.vm = Some(vm.clone());
-    record.started_at = None;
+    record.ends();
     record.user_data = Some(deploy.user_data_hash.clone());
     record.image = Some(Image {
         template: deploy.template.clone(),
@@ -212,13 +211,13 @@ fn changed(ledger: &mut Ledger, action: &Action, now: Timestamp) {
     match action {
         Action::StartVm { vm } | Action::RebootVm { vm } => {
             if let Some(record) = record_of(ledger, vm) {
-                record.started_at = Some(now);
+                record.begins(now);
                 record.updating = false;
             }
         }
         Action::ReimageVm { vm, template } => {
             if let Some(record) = record_of(ledger, vm) {
-                record.started_at = Some(now);
+                record.begins(now);
                 let user_data = record.user_data.clone().unwrap_or_default();
                 record.image = Some(Image {
                     template: template.clone(),

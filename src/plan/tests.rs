@@ -1,5 +1,7 @@
 //! The planner against its own predictions, and against worlds that were broken by hand.
 
+mod budget;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};

@@ -109,10 +109,14 @@ pub struct MachineRecord {
     /// What was done to heal it, newest last; at most [`MAX_REMEDIATIONS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remediations: Vec<Remediation>,
-    /// Since when it has been running and healthy, or the reverse.
+    /// When its VM last began to run: started, rebooted or given a new image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub started_at: Option<Timestamp>,
+    /// When its probe first succeeded since its VM last began to run; none until it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub served_at: Option<Timestamp>,
     /// Whether its VM was stopped by Weir, to be changed and started again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub updating: bool,
@@ -336,9 +340,27 @@ impl MachineRecord {
             held: Vec::new(),
             remediations: Vec::new(),
             started_at: None,
+            served_at: None,
             updating: false,
             retiring: false,
         }
+    }
+
+    /// Notes that its VM begins to run; that it serves is to be seen anew.
+    pub fn begins(&mut self, at: Timestamp) {
+        (self.started_at, self.served_at) = (Some(at), None);
+    }
+
+    /// Notes that nothing of it runs.
+    pub fn ends(&mut self) {
+        (self.started_at, self.served_at) = (None, None);
+    }
+
+    /// Notes an attempt to heal it; the oldest beyond [`MAX_REMEDIATIONS`] are forgotten.
+    pub fn remediated(&mut self, remediation: Remediation) {
+        self.remediations.push(remediation);
+        let surplus = self.remediations.len().saturating_sub(MAX_REMEDIATIONS);
+        self.remediations.drain(..surplus);
     }
 
     /// Whether a VM realises, or realised, this machine.

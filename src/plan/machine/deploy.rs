@@ -2,7 +2,9 @@
 
 use super::Case;
 use crate::{
-    plan::{MachineView, Planner, Step, address_subject, machine_subject, settle, wish},
+    plan::{
+        MachineView, Planner, Step, address_subject, budget::Crowded, machine_subject, settle, wish,
+    },
     types::{
         action::{Action, Deploy},
         core::Confidential,
@@ -16,7 +18,7 @@ use crate::{
 impl Planner<'_> {
     /// A machine without a VM.
     pub(super) fn deploy(&mut self, case: &Case<'_>) -> MachineView {
-        let (subject, name) = (&case.subject, &case.wish.name);
+        let subject = &case.subject;
         let view = |phase, message: String| MachineView {
             phase,
             message,
@@ -29,9 +31,16 @@ impl Planner<'_> {
             self.wait(subject, "WaitingOn", why.clone());
             return view(Phase::Pending, why);
         }
-        if let Some(why) = self.too_many_records(name, &case.record) {
-            self.blocked(subject, "TooManyRecords", why.clone());
-            return view(Phase::Pending, why);
+        match self.crowded(case.wish.role) {
+            None => {}
+            Some(Crowded::Surge(why)) => {
+                self.wait(subject, "MaxSurge", why.clone());
+                return view(Phase::Pending, why);
+            }
+            Some(Crowded::Cap(why)) => {
+                self.blocked(subject, "TooManyRecords", why.clone());
+                return view(Phase::Pending, why);
+            }
         }
         let lost = self.plan.ledger.lost.contains_key(subject);
         if lost && !self.may_repair(DriftField::Existence) {

@@ -33,7 +33,7 @@ impl Planner<'_> {
     /// The next step of each machine that is wanted.
     pub(super) fn machines(&mut self) {
         for wish in self.wish.machines.clone() {
-            self.replace_on_request(&wish.name);
+            self.replace_on_request(&wish);
             let Some(record) = self.plan.ledger.machines.get(&wish.name).cloned() else {
                 continue;
             };
@@ -56,7 +56,8 @@ impl Planner<'_> {
     }
 
     /// Deleting a `Machine` asks for another VM in its place.
-    fn replace_on_request(&mut self, name: &str) {
+    fn replace_on_request(&mut self, wish: &MachineWish) {
+        let name = wish.name.as_str();
         let asked = self.input.replace.get(name);
         let current = self
             .plan
@@ -64,15 +65,21 @@ impl Planner<'_> {
             .machines
             .get(name)
             .and_then(|record| record.vm.clone());
-        if let (Some(asked), Some(current)) = (asked, current)
-            && *asked == current
-            && self
-                .plan
-                .ledger
-                .pending_on(&machine_subject(name))
-                .is_none()
-        {
+        let subject = machine_subject(name);
+        let (Some(asked), Some(current)) = (asked, current) else {
+            return;
+        };
+        if *asked != current || self.plan.ledger.pending_on(&subject).is_some() || self.paused() {
+            return;
+        }
+        if self.may_disrupt(name, wish.role) {
             self.retire_vm(name, "its Machine was deleted");
+        } else {
+            let message = format!(
+                "its Machine was deleted; another VM waits for others of {} to be ready",
+                wish.role
+            );
+            self.wait(&subject, "MaxUnavailable", message);
         }
     }
 
@@ -89,7 +96,7 @@ impl Planner<'_> {
                 since,
             });
         }
-        record.started_at = None;
+        record.ends();
         record.updating = false;
     }
 

@@ -2,7 +2,7 @@
 
 use super::Case;
 use crate::{
-    plan::{MachineView, Planner, Step, remedy::Remedy},
+    plan::{Health, MachineView, Planner, Step, remedy::Remedy},
     types::{
         action::Action,
         inventory::Vm,
@@ -16,8 +16,12 @@ impl Planner<'_> {
     pub(super) fn running(&mut self, case: &Case<'_>, vm: &Vm) -> MachineView {
         let name = &case.wish.name;
         let now = self.input.now;
+        let health = self.input.health.get(name);
         if let Some(record) = self.plan.ledger.machines.get_mut(name) {
             record.started_at.get_or_insert(now);
+            if health == Some(&Health::Serving) {
+                record.served_at.get_or_insert(now);
+            }
         }
         let view = |phase, message: String| MachineView {
             phase,
@@ -27,21 +31,29 @@ impl Planner<'_> {
         if let Some(message) = self.correct(case, vm) {
             return view(Phase::Running, message);
         }
-        if let Some(health) = self.input.health.get(name).cloned()
-            && let Some(remedy) = self.remedy_unhealthy(&case.record, &health)
+        // A change of the manifest goes ahead of the ladder, its patience and its budget: it may be
+        // what heals the machine, and a bad change must never stand in the way of a good one.
+        let failing = matches!(health, Some(Health::Failing { .. }));
+        let held = failing && self.plan.held_back.is_some() && self.was_in_sync(&case.subject);
+        let change = if held { None } else { self.disrupt(case, vm) };
+        match change {
+            Some(message) if self.disrupted(name) => return view(Phase::Updating, message),
+            Some(message) => return view(Phase::Running, message),
+            None => {}
+        }
+        if let Some(health) = health
+            && let Some(remedy) = self.remedy_unhealthy(&case.record, health)
         {
             return self.heal(case, vm, remedy);
         }
-        match self.disrupt(case, vm) {
-            Some(message) if self.disrupted(name) => view(Phase::Updating, message),
-            Some(message) => view(Phase::Running, message),
-            None => {
-                if let Some(record) = self.plan.ledger.machines.get_mut(name) {
-                    record.updating = false;
-                }
-                view(Phase::Running, self.later(case, vm))
-            }
+        if let Some(record) = self.plan.ledger.machines.get_mut(name) {
+            record.updating = false;
         }
+        let later = self.later(case, vm);
+        if health.is_none() && self.probed(case.wish.role) {
+            return view(Phase::Starting, "has not been probed yet".to_owned());
+        }
+        view(Phase::Running, later)
     }
 
     /// Whether this plan takes the machine away.
@@ -72,11 +84,8 @@ impl Planner<'_> {
         if image.is_some_and(|image| image != case.user_data.1) {
             later.push("its new user data takes effect with its next image");
         }
-        if !later.is_empty() {
-            return later.join("; ");
-        }
         self.in_sync();
-        String::new()
+        later.join("; ")
     }
 
     pub(super) fn heal(&mut self, case: &Case<'_>, vm: &Vm, remedy: Remedy) -> MachineView {
@@ -86,7 +95,10 @@ impl Planner<'_> {
             ..MachineView::default()
         };
         let (rung, reason) = match remedy {
-            Remedy::Patience(message) => return view(Phase::Starting, message),
+            Remedy::Patience(message) if case.record.served_at.is_none() => {
+                return view(Phase::Starting, message);
+            }
+            Remedy::Patience(message) => return view(Phase::Unhealthy, message),
             Remedy::Exhausted(message) => {
                 self.blocked(&case.subject, "RemediationExhausted", message.clone());
                 return view(Phase::Unhealthy, message);
@@ -117,10 +129,13 @@ impl Planner<'_> {
                 vm: id,
                 template: case.wish.template.clone(),
             },
+            Rung::Replace if self.paused() => return,
             Rung::Replace => {
                 let (at, reason) = (self.input.now, reason.to_owned());
+                let message = format!("another VM takes the place of {id}: {reason}");
+                self.warn(&case.subject, "Replaced", message);
                 if let Some(record) = self.plan.ledger.machines.get_mut(&case.wish.name) {
-                    record.remediations.push(Remediation { rung, at, reason });
+                    record.remediated(Remediation { rung, at, reason });
                 }
                 self.lose(&case.subject, "beyond repair", vm.id.as_str());
                 self.retire_vm(&case.wish.name, "no milder remedy helped");

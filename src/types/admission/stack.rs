@@ -155,11 +155,11 @@ fn remediation(remediation: &RemediationSpec, findings: &mut Findings) {
 }
 
 fn update(update: &UpdateSpec, findings: &mut Findings) {
-    if update.max_unavailable == 0 && update.max_surge == 0 {
-        let reason = "with both at 0, a machine may neither be missing nor be added, and nothing \
-                      could ever be changed";
-        let remedy = "set maxUnavailable or maxSurge to 1 or more";
-        findings.invalid("spec.update", update, (reason, remedy));
+    if update.max_unavailable == 0 {
+        let reason = "a machine keeps its name and address, so a change takes it away for a while; \
+                      with 0 nothing could ever be changed";
+        let remedy = "set it to 1 or more; `weir pause` holds changes back for a time";
+        findings.invalid("spec.update.maxUnavailable", &0, (reason, remedy));
     }
     for (name, number) in [
         ("maxUnavailable", update.max_unavailable),

@@ -6,6 +6,7 @@ mod network;
 mod policy;
 mod status;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,20 @@ resource! {
         /// What was found, and what Weir is doing about the difference.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         status: Option<StackStatus>,
+    }
+}
+
+impl ClearwaterStack {
+    /// Whether somebody asked Weir to look and not to act, and the time has not run out.
+    #[must_use]
+    pub fn paused(&self, now: Timestamp) -> bool {
+        self.paused_until().is_some_and(|until| until > now)
+    }
+
+    /// Until when Weir looks and does not act, if somebody asked for it.
+    #[must_use]
+    pub fn paused_until(&self) -> Option<Timestamp> {
+        self.metadata.annotations.get(PAUSED_UNTIL)?.parse().ok()
     }
 }
 

@@ -57,9 +57,13 @@ impl Share {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct UpdateSpec {
-    /// Machines of one role that a change may take away at once. Default 1.
+    /// Machines of one role that may be away at once by Weir's doing: changed, replaced on request
+    /// or scaled in. One that is away already takes nothing away. Default 1.
     pub max_unavailable: u32,
-    /// Machines of one role that may exist beyond its replicas while one is replaced. Default 1.
+    /// VM records of one role that may exist beyond its replicas while machines are replaced: a
+    /// machine keeps its name and address, so its successor is deployed as soon as its predecessor
+    /// has let go of them, while that is still being destroyed. With 0 the predecessor goes first.
+    /// Whatever fails, a stack never has more than its replicas, this, and 3 more. Default 1.
     pub max_surge: u32,
 }
 
