@@ -7,14 +7,14 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use tokio::net::TcpStream;
 
 use super::queue::{Queue, Urgency};
 use crate::{
     clock::Clock,
-    plan::Health,
+    plan::{Health, check, machine_subject},
     types::{
         inventory::{Inventory, VmState},
         ledger::Ledger,
@@ -34,19 +34,32 @@ pub struct Probes {
     clock: Clock,
     queue: Arc<Queue>,
     /// Changed by short, synchronous methods only.
-    targets: Mutex<BTreeMap<(ObjectKey, String), Target>>,
+    targets: Mutex<BTreeMap<Place, Target>>,
+    http: Result<reqwest::Client, String>,
 }
 
 #[derive(Clone, Debug)]
 struct Target {
     address: Ipv4Addr,
     probe: Probe,
+    /// When the VM last began to run, by the ledger: what was seen before says nothing.
+    began: Option<Timestamp>,
     due: Timestamp,
+    /// Whether a try is under way; there is never a second one.
+    under_way: bool,
     /// Failures in a row, since when, and the last one in words.
     failures: u32,
     failing_since: Option<(Timestamp, String)>,
     verdict: Option<Health>,
 }
+
+impl Target {
+    fn same(&self, other: &Self) -> bool {
+        (self.address, self.began) == (other.address, other.began) && self.probe == other.probe
+    }
+}
+
+type Place = (ObjectKey, String);
 
 impl Probes {
     /// Nothing is probed yet.
@@ -56,6 +69,7 @@ impl Probes {
             clock,
             queue,
             targets: Mutex::default(),
+            http: client(),
         }
     }
 
@@ -68,7 +82,8 @@ impl Probes {
             .collect()
     }
 
-    /// Probes those machines of a stack that run and have a probe, and no others.
+    /// Probes those machines of a stack that run and have a probe, and no others. A machine that
+    /// a command is about to take away starts from nothing when it is back.
     pub fn watch(&self, stack: &ClearwaterStack, ledger: &Ledger, inventory: &Inventory) {
         let (key, now) = (stack.key(), self.clock.now());
         let mut targets = self.lock();
@@ -80,8 +95,10 @@ impl Probes {
             *owner != key
         });
         for (name, record) in &ledger.machines {
+            let pending = ledger.pending_on(&machine_subject(name));
+            let leaving = pending.is_some_and(|pending| check::takes_away(&pending.action));
             let vm = record.vm.as_ref().and_then(|vm| inventory.vms.get(vm));
-            let running = vm.is_some_and(|vm| vm.state == VmState::Running);
+            let running = vm.is_some_and(|vm| vm.state == VmState::Running) && !leaving;
             let Some(probe) = stack.spec.components.get(record.role).probe.clone() else {
                 continue;
             };
@@ -92,17 +109,17 @@ impl Probes {
             let (Some(address), true) = (address, running) else {
                 continue;
             };
-            let kept = former
-                .remove(name)
-                .filter(|target| target.address == address && target.probe == probe);
             let fresh = Target {
                 address,
                 probe,
+                began: record.started_at,
                 due: now,
+                under_way: false,
                 failures: 0,
                 failing_since: None,
                 verdict: None,
             };
+            let kept = former.remove(name).filter(|target| target.same(&fresh));
             targets.insert((key.clone(), name.clone()), kept.unwrap_or(fresh));
         }
     }
@@ -112,43 +129,56 @@ impl Probes {
         self.lock().retain(|(key, _), _| key != stack);
     }
 
-    /// Probes what is due, for ever; wakes stacks of which a machine's verdict changed.
+    /// Probes what is due, for ever; wakes stacks of which a machine's verdict changed. A machine
+    /// that is slow to answer keeps no other waiting.
     pub async fn run(&self) {
+        let mut tries = FuturesUnordered::new();
+        let mut tick = std::pin::pin!(self.clock.sleep(TICK));
         loop {
-            self.clock.sleep(TICK).await;
-            let due = self.due();
-            stream::iter(due)
-                .for_each_concurrent(AT_ONCE, |(place, target)| async move {
-                    let seen = probe(&target).await;
-                    if self.note(&place, seen) {
+            tokio::select! {
+                Some((place, target, seen)) = tries.next() => {
+                    if self.note(&place, &target, seen) {
                         self.queue.add(place.0, Urgency::Change);
                     }
-                })
-                .await;
+                }
+                () = &mut tick => {
+                    tick.set(self.clock.sleep(TICK));
+                    let room = AT_ONCE.saturating_sub(tries.len());
+                    tries.extend(self.due(room).into_iter().map(|(place, target)| async move {
+                        let seen = self.probe(&target).await;
+                        (place, target, seen)
+                    }));
+                }
+            }
         }
     }
 
-    fn due(&self) -> Vec<((ObjectKey, String), Target)> {
-        let now = self.clock.now();
-        let mut due = Vec::new();
-        for (place, target) in self
-            .lock()
-            .iter_mut()
-            .filter(|(_, target)| target.due <= now)
-        {
-            target.due = now + target.probe.period.get();
-            due.push((place.clone(), target.clone()));
-        }
-        due
-    }
-
-    /// Takes in what a probe saw; says whether the verdict changed.
-    fn note(&self, place: &(ObjectKey, String), seen: Result<(), String>) -> bool {
+    /// Takes out up to `most` targets whose time has come.
+    fn due(&self, most: usize) -> Vec<(Place, Target)> {
         let now = self.clock.now();
         let mut targets = self.lock();
-        let Some(target) = targets.get_mut(place) else {
+        let mut waiting: Vec<_> = targets
+            .iter_mut()
+            .filter(|(_, target)| target.due <= now && !target.under_way)
+            .collect();
+        waiting.sort_by_key(|(_, target)| target.due);
+        let due = waiting.into_iter().take(most).map(|(place, target)| {
+            target.due = now + target.probe.period.get();
+            target.under_way = true;
+            (place.clone(), target.clone())
+        });
+        due.collect()
+    }
+
+    /// Takes in what a probe saw; says whether the verdict changed. A try that was begun on what
+    /// has been replaced or restarted since says nothing.
+    fn note(&self, place: &Place, tried: &Target, seen: Result<(), String>) -> bool {
+        let now = self.clock.now();
+        let mut targets = self.lock();
+        let Some(target) = targets.get_mut(place).filter(|target| target.same(tried)) else {
             return false;
         };
+        target.under_way = false;
         let before = target.verdict.clone();
         match seen {
             Ok(()) => {
@@ -174,6 +204,35 @@ impl Probes {
         failing(&before) != failing(&target.verdict)
     }
 
+    /// Tries once; the error is what was seen, in a few words.
+    async fn probe(&self, target: &Target) -> Result<(), String> {
+        let limit = target.probe.timeout.get();
+        let place = SocketAddr::from((target.address, target.probe.port));
+        let attempt = async {
+            match target.probe.kind {
+                ProbeKind::Tcp => TcpStream::connect(place)
+                    .await
+                    .map(drop)
+                    .map_err(|error| format!("TCP {place}: {error}")),
+                ProbeKind::Http => self.http(place, &target.probe.path).await,
+            }
+        };
+        let late = || format!("{place}: no answer within {} ms", limit.as_millis());
+        tokio::time::timeout(limit, attempt)
+            .await
+            .unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn http(&self, place: SocketAddr, path: &str) -> Result<(), String> {
+        let client = self.http.as_ref().map_err(Clone::clone)?;
+        let url = format!("http://{place}{path}");
+        match client.get(&url).send().await {
+            Ok(answer) if answer.status().as_u16() < 400 => Ok(()),
+            Ok(answer) => Err(format!("{url}: HTTP {}", answer.status().as_u16())),
+            Err(error) => Err(format!("{url}: {}", told(&error.without_url()))),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(ObjectKey, String), Target>> {
         self.targets
             .lock()
@@ -181,32 +240,17 @@ impl Probes {
     }
 }
 
-/// Tries once; the error is what was seen, in a few words.
-async fn probe(target: &Target) -> Result<(), String> {
-    let limit = target.probe.timeout.get();
-    let place = SocketAddr::from((target.address, target.probe.port));
-    let attempt = async {
-        match target.probe.kind {
-            ProbeKind::Tcp => TcpStream::connect(place)
-                .await
-                .map(drop)
-                .map_err(|error| format!("TCP {place}: {error}")),
-            ProbeKind::Http => http(place, &target.probe.path, limit).await,
-        }
-    };
-    let late = || format!("{place}: no answer within {} ms", limit.as_millis());
-    tokio::time::timeout(limit, attempt)
-        .await
-        .unwrap_or_else(|_| Err(late()))
+/// A client that asks each time anew, as a caller of the service would, and takes a redirect for
+/// the answer that it is. Its time limit is that of the probe.
+fn client() -> Result<reqwest::Client, String> {
+    let client = crate::http::client()
+        .redirect(reqwest::redirect::Policy::none())
+        .pool_max_idle_per_host(0);
+    client.build().map_err(|error| told(&error))
 }
 
-async fn http(place: SocketAddr, path: &str, limit: Duration) -> Result<(), String> {
-    let client = crate::http::client().timeout(limit).build();
-    let client = client.map_err(|error| error.to_string())?;
-    let url = format!("http://{place}{path}");
-    match client.get(&url).send().await {
-        Ok(answer) if answer.status().as_u16() < 400 => Ok(()),
-        Ok(answer) => Err(format!("{url}: HTTP {}", answer.status().as_u16())),
-        Err(error) => Err(format!("{url}: {}", error.without_url())),
-    }
+/// An error down to its cause, which is what helps.
+fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.last().map(ToString::to_string).unwrap_or_default()
 }
