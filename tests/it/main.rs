@@ -7,8 +7,11 @@
 )]
 
 mod drift;
+mod health;
 mod house;
+mod limits;
 mod parts;
 mod recordings;
+mod rollout;
 mod teardown;
 mod world;

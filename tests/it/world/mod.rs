@@ -4,7 +4,15 @@
 //! objects are written to the store. A test breaks the simulator behind the controller's back and
 //! waits for a level, never an edge.
 
-use std::{sync::Arc, time::Duration};
+mod front;
+mod guests;
+mod sampler;
+mod touchy;
+
+use std::{
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -23,12 +31,18 @@ use weir::{
     store::Store,
     telemetry::Metrics,
     types::{
-        account::CloudAccountSpec,
+        account::{CloudAccount, CloudAccountSpec},
         core::{Confidential, Event},
-        meta::{API_VERSION, FINALIZER, Object, Resource},
+        machine::{Machine, MachineStatus},
+        meta::{API_VERSION, FINALIZER, Kind, Object, ObjectKey, Resource, condition},
         stack::{ClearwaterStack, StackStatus},
     },
 };
+
+pub(crate) use front::{Answer, Front};
+pub(crate) use guests::Guests;
+pub(crate) use sampler::Sampler;
+use touchy::Touchy;
 
 /// Longest wait for a level. Far more than a machine of two cores needs, under any load.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,22 +57,30 @@ const READS: [&str; 3] = ["list", "query", "get"];
 pub(crate) struct World {
     pub(crate) sim: Sim,
     pub(crate) store: Store,
+    /// The time of all parts; sockets keep their own.
+    pub(crate) clock: Clock,
+    /// The simulator's URL.
+    pub(crate) endpoint: String,
+    /// Looks that are to panic.
+    pub(crate) panics: Arc<AtomicU32>,
+    context: Arc<Context<Connector>>,
     stop: CancellationToken,
     _tasks: JoinSet<()>,
     _dir: tempfile::TempDir,
 }
 
-struct Connector(Clock);
+struct Connector(Clock, Arc<AtomicU32>);
 
 impl Connect for Connector {
-    type Cloud = CloudStack;
+    type Cloud = Touchy;
 
     fn connect(
         &self,
         spec: &CloudAccountSpec,
         api_key: &Confidential,
         secret_key: &Confidential,
-    ) -> Result<CloudStack, String> {
+    ) -> Result<Touchy, String> {
+        let panics = Arc::clone(&self.1);
         CloudStack::connect(CloudStackConfig {
             endpoint: spec.endpoint.clone(),
             api_key: api_key.clone(),
@@ -70,6 +92,7 @@ impl Connect for Connector {
             clock: self.0.clone(),
             observer: Arc::new(Unobserved),
         })
+        .map(|client| Touchy { client, panics })
         .map_err(|error| error.to_string())
     }
 }
@@ -99,7 +122,16 @@ impl World {
 
     /// A controller with an account, and no stack yet.
     pub(crate) async fn start(profile: Profile) -> Self {
-        let clock = Clock::system();
+        let world = Self::bare(profile).await;
+        world.account(json!({})).await;
+        world
+    }
+
+    /// A controller without an account.
+    pub(crate) async fn bare(profile: Profile) -> Self {
+        let clock = Clock::adjustable();
+        let panics = Arc::new(AtomicU32::new(0));
+        let connector = Connector(clock.clone(), Arc::clone(&panics));
         let sim = Sim::new(SimConfig {
             profile,
             seed: 1,
@@ -119,7 +151,7 @@ impl World {
         let context = Arc::new(Context {
             store: store.clone(),
             clock: clock.clone(),
-            accounts: Accounts::new(Connector(clock.clone()), clock.clone(), Arc::clone(&queue)),
+            accounts: Accounts::new(connector, clock.clone(), Arc::clone(&queue)),
             probes: Probes::new(clock.clone(), Arc::clone(&queue)),
             queue,
             journal,
@@ -127,42 +159,108 @@ impl World {
             ids: Ids::seeded(1),
         });
         let token = stop.clone();
-        tasks.spawn(async move { runner::run(context, entries, token).await.unwrap() });
-        let world = Self {
+        let running = Arc::clone(&context);
+        tasks.spawn(async move { runner::run(running, entries, token).await.unwrap() });
+        Self {
             sim,
             store,
+            clock,
+            endpoint,
+            panics,
+            context,
             stop,
             _tasks: tasks,
             _dir: dir,
-        };
-        world.account(&endpoint).await;
-        world
+        }
     }
 
-    async fn account(&self, endpoint: &str) {
+    /// The Secret with the tenant's keys.
+    pub(crate) fn keys(&self) -> Value {
         let keys = self.sim.credentials(Who::Tenant);
-        self.create(json!({
+        json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": {"name": "keys", "namespace": "default"},
             "data": {
                 "apiKey": STANDARD.encode(keys.api_key),
                 "secretKey": STANDARD.encode(keys.secret_key),
             },
-        }))
-        .await;
-        self.create(json!({
+        })
+    }
+
+    /// The account with its keys, with members of the spec added.
+    pub(crate) async fn account(&self, more: Value) {
+        self.create(self.keys()).await;
+        self.account_without_keys(more).await;
+    }
+
+    /// The account alone.
+    pub(crate) async fn account_without_keys(&self, more: Value) {
+        let mut account = json!({
             "apiVersion": API_VERSION, "kind": "CloudAccount",
             "metadata": {"name": "cloud", "namespace": "default"},
             "spec": {
-                "endpoint": endpoint, "secretRef": {"name": "keys"},
+                "endpoint": self.endpoint, "secretRef": {"name": "keys"},
                 "resyncInterval": "300ms", "auditInterval": "300ms",
                 "limits": {"requestsPerSecond": 500},
             },
-        }))
-        .await;
+        });
+        json_patch::merge(&mut account, &json!({"spec": more}));
+        self.create(account).await;
     }
 
-    async fn create(&self, object: Value) {
+    /// The `Ready` condition of the account, as `reason: message`.
+    pub(crate) async fn account_told(&self) -> String {
+        let account: Option<CloudAccount> = self.store.get_as("default", "cloud").await.unwrap();
+        let status = account.and_then(|account| account.status);
+        let ready = status.and_then(|status| condition(&status.conditions, "Ready").cloned());
+        ready.map_or_else(String::new, |ready| {
+            format!("{}: {}", ready.reason, ready.message)
+        })
+    }
+
+    /// Writes an object over the stored one.
+    pub(crate) async fn update(&self, object: Value) {
+        let object: Object = serde_json::from_value(object).unwrap();
+        self.store.update(object).await.unwrap();
+    }
+
+    /// Adds annotations to the stack.
+    pub(crate) async fn annotate(&self, annotations: Value) {
+        let mut stack = serde_json::to_value(self.stack().await).unwrap();
+        let metadata = json!({"annotations": annotations, "resourceVersion": ""});
+        json_patch::merge(&mut stack, &json!({"metadata": metadata}));
+        self.update(stack).await;
+    }
+
+    /// What `/readyz` is made from.
+    pub(crate) async fn readiness(&self) -> Result<(), String> {
+        runner::ready(&self.context).await
+    }
+
+    /// A metric's value, by its name and labels as printed; 0 where it is not there.
+    pub(crate) async fn metric(&self, line: &str) -> f64 {
+        let text = runner::metrics(&self.context).await;
+        let found = text.lines().find_map(|text| text.strip_prefix(line));
+        found.map_or(0.0, |value| value.trim().parse().unwrap())
+    }
+
+    /// A `Machine`, by role and number.
+    pub(crate) async fn machine(&self, name: &str) -> MachineStatus {
+        let name = format!("ims-{name}");
+        let machine: Option<Machine> = self.store.get_as("default", &name).await.unwrap();
+        machine
+            .and_then(|machine| machine.status)
+            .unwrap_or_default()
+    }
+
+    /// Asks for another VM in a machine's place.
+    pub(crate) async fn delete_machine(&self, name: &str) {
+        let key = ObjectKey::new(Kind::Machine, "default", format!("ims-{name}"));
+        let any = weir::store::Preconditions::default();
+        self.store.delete(&key, &any).await.unwrap();
+    }
+
+    pub(crate) async fn create(&self, object: Value) {
         let object: Object = serde_json::from_value(object).unwrap();
         self.store.create(object).await.unwrap();
     }
