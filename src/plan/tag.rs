@@ -48,8 +48,16 @@ impl Planner<'_> {
                 TagState::Bare => bare.push(vm.id.to_string()),
             }
         }
-        // Machines that come up together are tagged together.
-        if !self.coming(|action| matches!(action, Action::DeployVm(_))) {
+        // Machines that come up together are tagged together, but for the first: it brings the
+        // tier up, and all others wait for it.
+        let first = self.plan.ledger.machines.values().all(|record| {
+            let vm = record
+                .vm
+                .as_ref()
+                .and_then(|vm| self.input.inventory.vms.get(vm));
+            vm.is_none_or(|vm| bare.iter().any(|bare| bare == vm.id.as_str()))
+        });
+        if first || !self.coming(|action| matches!(action, Action::DeployVm(_))) {
             self.tag("tags vm", TagKind::UserVm, bare);
         }
     }

@@ -5,7 +5,7 @@ use crate::{
     plan::{MachineView, Planner, Step, address_subject, remedy::Remedy},
     types::{
         action::{Action, mark},
-        inventory::Vm,
+        inventory::{Vm, VmState},
         ledger::Rung,
         machine::Phase,
         stack::DriftField,
@@ -147,9 +147,14 @@ impl Planner<'_> {
     /// The first start brings the tier's router up and holds a lock on which others would sleep
     /// in steps of five seconds (`cloudstack-observed` §1.16). So one goes ahead.
     fn may_start(&mut self, case: &Case<'_>) -> bool {
-        let up = self
-            .tier_row()
-            .is_some_and(|tier| !matches!(tier.state.as_str(), "Allocated" | "Implementing"));
+        // A machine that runs proves that the router is up, also where the tier was last read
+        // before it was.
+        let inventory = self.input.inventory;
+        let up = self.tier_row().is_some_and(|tier| {
+            let runs = |vm: &Vm| vm.state == VmState::Running;
+            !matches!(tier.state.as_str(), "Allocated" | "Implementing")
+                || inventory.vms_in_network(&tier.id).any(runs)
+        });
         let starting = |action: &Action| matches!(action, Action::StartVm { .. });
         let another = self
             .plan
