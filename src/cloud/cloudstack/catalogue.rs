@@ -16,6 +16,9 @@ use crate::{
 impl CloudStack {
     pub(super) async fn read_catalogue(&self) -> Result<Catalogue, CloudError> {
         let capabilities = self.capabilities().await?;
+        let window = capabilities.apilimitinterval.unwrap_or(1);
+        let throttle = capabilities.apilimitmax.map(|most| (most, window));
+        self.governor.obey(throttle);
         let zones = self.entries(Request::new("listZones"), "zone").await?;
         let zone = self.zone_among(&zones);
         let templates = Request::new("listTemplates")

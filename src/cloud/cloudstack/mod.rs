@@ -219,7 +219,11 @@ impl Cloud for CloudStack {
             _ => None,
         };
         let request = commands::request(action, job, self.project.as_deref());
-        match self.call(request, Priority::Change).await {
+        let priority = match action {
+            Action::CreateAclRule { .. } => Priority::Bulk,
+            _ => Priority::Change,
+        };
+        match self.call(request, priority).await {
             Ok(answer) => started(action, job, &answer),
             // What should go is gone. A re-image takes away too, but only a disk.
             Err(CloudError::Gone { .. })

@@ -249,6 +249,10 @@ pub(super) struct CapabilitiesResponse {
     pub(super) cloudstackversion: String,
     pub(super) allowuserexpungerecovervm: bool,
     pub(super) allowuserviewdestroyedvm: bool,
+    /// Requests that CloudStack's throttle allows an account in a window; absent where it is off.
+    pub(super) apilimitmax: Option<u32>,
+    /// That window, in seconds.
+    pub(super) apilimitinterval: Option<u32>,
 }
 
 #[cfg(test)]
