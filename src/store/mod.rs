@@ -174,7 +174,26 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`]: nothing is known. Half a list is never returned.
     pub async fn list(&self, kind: Kind, namespace: Option<&str>) -> Result<Listing, StoreError> {
-        let range = self.backend.range(&prefix(kind, namespace)).await;
+        self.listing(&prefix(kind, namespace)).await
+    }
+
+    /// Objects of a type in a namespace whose names begin so. Costs as much as there are of them,
+    /// however many others there are.
+    ///
+    /// # Errors
+    /// As for [`Self::list_as`].
+    pub async fn list_named<T: Resource>(
+        &self,
+        namespace: &str,
+        beginning: &str,
+    ) -> Result<Vec<T>, StoreError> {
+        let prefix = format!("{}{beginning}", prefix(T::KIND, Some(namespace)));
+        let listing = self.listing(&prefix).await?;
+        listing.items.iter().map(decode).collect()
+    }
+
+    async fn listing(&self, prefix: &str) -> Result<Listing, StoreError> {
+        let range = self.backend.range(prefix).await;
         let Range { entries, version } = range.map_err(unread)?;
         let mut items: Vec<Object> = entries
             .iter()
