@@ -1,25 +1,37 @@
-//! One shared view of a CloudStack account: the inventory, the catalogue and the jobs in flight.
+//! One shared view of a CloudStack account: the inventory, the catalogue and the commands that are
+//! on their way.
 //!
 //! All stacks of an account decide on the same inventory. A list is read again when something
 //! that it shows was changed, or when it has grown old; so the number of requests follows what
 //! changes and the number of pages, never the number of stacks.
+//!
+//! Rounds hand commands over and go on; [`Account::run`] sends them, follows their jobs together,
+//! and wakes the object when there is something to decide. A command that was not told of yet
+//! counts as on its way, so what a round sees of lists and commands fits together.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet},
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use futures_util::future::try_join_all;
+use futures_util::{FutureExt, future::try_join_all};
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::JoinSet};
 
+use super::{
+    jobs::{Ask, Command, Jobs, Told},
+    pace::FIRST_START,
+};
 use crate::{
     clock::Clock,
     cloud::{Cloud, CloudError, Depth},
+    execute::execute,
+    plan::{check::CheckedStep, settle::Submitted},
     types::{
         account::CloudAccountSpec,
-        action::{Answer, Question},
+        action::{self, Action, Question},
         id::JobId,
         inventory::{Catalogue, Inventory, List},
         meta::ObjectKey,
@@ -39,8 +51,8 @@ pub struct Account<C> {
     reading: tokio::sync::Mutex<()>,
     /// Changed by short, synchronous methods only.
     state: Mutex<State>,
-    /// Rung when a job is followed that was not before.
-    followed: Notify,
+    /// Rung when there is something new for [`Account::run`].
+    handed: Notify,
 }
 
 #[derive(Default)]
@@ -50,9 +62,34 @@ struct State {
     audited_at: Option<Timestamp>,
     looked_at: Option<Timestamp>,
     catalogue: Option<(Arc<Catalogue>, Timestamp)>,
-    jobs: BTreeMap<JobId, Followed>,
-    /// What jobs took, by command: learned, to ask at the right time.
-    pace: BTreeMap<&'static str, Duration>,
+    /// The jobs in flight when CloudStack was last asked; nothing before the first time.
+    in_flight: InFlight,
+    jobs: Jobs,
+    outbox: Vec<Handed>,
+    /// Answers that are not recorded yet.
+    inbox: BTreeMap<ObjectKey, Vec<Answer>>,
+}
+
+/// A command that a round handed over.
+struct Handed {
+    key: ObjectKey,
+    step: CheckedStep,
+    job: JobId,
+}
+
+/// What came back at once from a command.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The command's job id.
+    pub job: JobId,
+    /// What the command was done to.
+    pub subject: String,
+    /// What went wrong, if something did: one CamelCase word and CloudStack's own words.
+    pub error: Option<(&'static str, String)>,
+    /// What it did.
+    pub submitted: Submitted,
+    /// When it came.
+    pub at: Timestamp,
 }
 
 #[derive(Default)]
@@ -62,15 +99,6 @@ struct Freshness {
     touched: u64,
     /// How many of them the last reading has seen.
     seen: u64,
-}
-
-/// A job that was submitted for an object and has not been seen to end.
-#[derive(Clone)]
-struct Followed {
-    key: ObjectKey,
-    command: &'static str,
-    touches: &'static [List],
-    since: Timestamp,
 }
 
 impl<C: Cloud> Account<C> {
@@ -83,7 +111,7 @@ impl<C: Cloud> Account<C> {
             clock,
             reading: tokio::sync::Mutex::default(),
             state: Mutex::default(),
-            followed: Notify::new(),
+            handed: Notify::new(),
         }
     }
 
@@ -120,7 +148,7 @@ impl<C: Cloud> Account<C> {
     pub async fn observe_within(&self, age: Duration) -> Result<Arc<Inventory>, CloudError> {
         let _reading = self.reading.lock().await;
         let now = self.clock.now();
-        let (stale, depth) = self.stale(now, age);
+        let (stale, depth, jobs) = self.stale(now, age);
         let read = stale.iter().map(|(list, touched)| async move {
             let depth = if *list == List::Vms {
                 depth
@@ -152,11 +180,16 @@ impl<C: Cloud> Account<C> {
             }
             state.looked_at = state.lists.values().filter_map(|list| list.read_at).min();
         }
+        if state.inventory.jobs != jobs {
+            Arc::make_mut(&mut state.inventory).jobs = jobs;
+        }
         Ok(Arc::clone(&state.inventory))
     }
 
-    /// Lists that have to be read, each with the changes that a reading begun now will show.
-    fn stale(&self, now: Timestamp, age: Duration) -> (Vec<(List, u64)>, Depth) {
+    /// Lists that have to be read, each with the changes that a reading begun now will show, and
+    /// the jobs of which these lists may not show the end. A job that is told while they are read
+    /// still counts as on its way, or its effect would seem to be missing.
+    fn stale(&self, now: Timestamp, age: Duration) -> (Vec<(List, u64)>, Depth, InFlight) {
         let state = self.lock();
         let old = |at: Option<Timestamp>, age: Duration| {
             at.is_none_or(|at| now.duration_since(at).unsigned_abs() >= age)
@@ -173,42 +206,38 @@ impl<C: Cloud> Account<C> {
         } else {
             Depth::Look
         };
-        (List::ALL.iter().filter_map(stale).collect(), depth)
+        let jobs = state.in_flight();
+        (List::ALL.iter().filter_map(stale).collect(), depth, jobs)
     }
 
-    /// Notes that lists no longer show the truth.
-    pub fn touch(&self, lists: &[List]) {
-        let mut state = self.lock();
-        for list in lists {
-            state.lists.entry(*list).or_default().touched += 1;
-        }
-        Arc::make_mut(&mut state.inventory).jobs = None;
+    /// Has lists read again at the next look.
+    pub fn read_again<'a>(&self, lists: impl IntoIterator<Item = &'a List>) {
+        self.lock().read_again(lists);
     }
 
-    /// Has lists read again at the next look, without doubting what is known of the jobs.
-    pub fn read_again(&self, lists: &[List]) {
-        let mut state = self.lock();
-        for list in lists {
-            state.lists.entry(*list).or_default().touched += 1;
-        }
-    }
-
-    /// Asks which jobs are in flight, and notes it in the inventory.
+    /// Asks which jobs are in flight; the next look shows it.
     ///
     /// # Errors
     /// CloudStack could not be asked.
-    pub async fn jobs(&self) -> Result<BTreeSet<JobId>, CloudError> {
+    pub async fn jobs(&self) -> Result<(), CloudError> {
+        let asked = self.clock.now();
         let jobs = self.cloud.jobs_in_flight().await?;
         let mut state = self.lock();
-        Arc::make_mut(&mut state.inventory).jobs = Some(jobs.clone());
-        Ok(jobs)
+        state.jobs.polled(&jobs, asked, self.clock.now());
+        state.in_flight = Some(jobs);
+        Ok(())
+    }
+
+    /// Whether it was ever asked which jobs are in flight.
+    pub fn knows_jobs(&self) -> bool {
+        self.lock().in_flight.is_some()
     }
 
     /// Asks a question about a single resource.
     ///
     /// # Errors
     /// CloudStack could not be asked.
-    pub async fn ask(&self, question: &Question) -> Result<Answer, CloudError> {
+    pub async fn ask(&self, question: &Question) -> Result<action::Answer, CloudError> {
         self.cloud.ask(question).await
     }
 
@@ -244,117 +273,178 @@ impl<C: Cloud> Account<C> {
         self.lock().jobs.len()
     }
 
-    /// Follows a submitted job until it ends; `key` is woken then.
-    pub fn follow(
-        &self,
-        job: JobId,
-        key: ObjectKey,
-        command: &'static str,
-        touches: &'static [List],
-    ) {
-        let since = self.clock.now();
-        let followed = Followed {
-            key,
-            command,
-            touches,
-            since,
-        };
-        if let Entry::Vacant(entry) = self.lock().jobs.entry(job) {
-            entry.insert(followed);
-            self.followed.notify_one();
-        }
+    /// Commands that were handed over and are not answered yet.
+    pub fn in_hand(&self) -> usize {
+        self.lock().jobs.in_hand()
     }
 
-    /// Follows all jobs of the account together, and calls `wake` for each object of which one
-    /// ended. Never returns; to be dropped with the account.
-    pub async fn follow_jobs(&self, wake: impl Fn(ObjectKey)) {
-        loop {
-            let Some(pause) = self.next_poll() else {
-                self.followed.notified().await;
-                // The first look at fresh jobs reads what they change instead of the jobs: with
-                // a quick cloud that is all that is needed.
-                self.clock.sleep(FIRST_LOOK).await;
-                self.lock()
-                    .jobs
-                    .values()
-                    .map(|job| job.key.clone())
-                    .for_each(&wake);
-                continue;
-            };
-            tokio::select! {
-                () = self.clock.sleep(pause) => {}
-                () = self.followed.notified() => {
-                    self.clock.sleep(FIRST_LOOK).await;
-                    self.young().into_iter().for_each(&wake);
-                    continue;
-                }
-            }
-            if let Ok(jobs) = self.jobs().await {
-                self.ended(&jobs).into_iter().for_each(&wake);
-            }
+    /// Takes commands to be sent, which are recorded, and goes on at once.
+    pub fn hand_over(&self, key: &ObjectKey, steps: Vec<(CheckedStep, JobId, Follow)>) {
+        let mut state = self.lock();
+        for (step, job, follow) in steps {
+            let command = follow.command(key, &step.step().action);
+            state.jobs.hand_over(job.clone(), command);
+            let key = key.clone();
+            state.outbox.push(Handed { key, step, job });
         }
+        drop(state);
+        self.handed.notify_one();
     }
 
-    /// Objects with jobs that were submitted since the last poll.
-    fn young(&self) -> BTreeSet<ObjectKey> {
-        let now = self.clock.now();
-        let young = |job: &&Followed| now.duration_since(job.since).unsigned_abs() < 3 * FIRST_LOOK;
-        self.lock()
-            .jobs
-            .values()
-            .filter(young)
-            .map(|job| job.key.clone())
+    /// The answers for an object that it has not recorded; they stay until [`Account::recorded`].
+    pub fn answers(&self, key: &ObjectKey) -> Vec<Answer> {
+        let state = self.lock();
+        let answers = state.inbox.get(key).into_iter().flatten();
+        answers
+            .filter(|answer| state.jobs.told(&answer.job))
+            .cloned()
             .collect()
+    }
+
+    /// Forgets answers that are recorded.
+    pub fn recorded(&self, key: &ObjectKey, answers: &[Answer]) {
+        let mut state = self.lock();
+        let Some(inbox) = state.inbox.get_mut(key) else {
+            return;
+        };
+        inbox.retain(|open| answers.iter().all(|answer| answer.job != open.job));
+        if inbox.is_empty() {
+            state.inbox.remove(key);
+        }
+    }
+
+    /// Objects with answers that are not recorded.
+    pub fn unrecorded(&self) -> Vec<ObjectKey> {
+        self.lock().inbox.keys().cloned().collect()
+    }
+
+    /// Follows a job that an earlier life of the controller submitted.
+    pub fn follow(&self, job: &JobId, key: &ObjectKey, action: &Action, follow: Follow) {
+        let command = follow.command(key, action);
+        let now = self.clock.now();
+        self.lock().jobs.follow(job.clone(), command, now);
+        self.handed.notify_one();
     }
 
     /// Stops following a job of which a look showed the end.
     pub fn settled(&self, job: &JobId) {
         let now = self.clock.now();
-        let mut state = self.lock();
-        if let Some(job) = state.jobs.remove(job) {
-            learn(&mut state.pace, &job, now);
+        self.lock().jobs.settled(job, now);
+    }
+
+    /// Sends what is handed over and follows the jobs of the account together; calls `wake` for
+    /// each object that has something to decide. Never returns; to be dropped with the account.
+    pub async fn run(self: Arc<Self>, wake: impl Fn(ObjectKey)) {
+        let mut busy: JoinSet<Came> = JoinSet::new();
+        let mut polling = false;
+        loop {
+            let outbox = std::mem::take(&mut self.lock().outbox);
+            for handed in outbox {
+                let account = Arc::clone(&self);
+                busy.spawn(async move { account.send(handed).await });
+            }
+            let (pause, ask) = match self.next() {
+                Some((pause, ask)) if !(polling && ask == Ask::Poll) => (Some(pause), ask),
+                _ => (None, Ask::Tell),
+            };
+            tokio::select! {
+                () = self.handed.notified() => {}
+                Some(came) = busy.join_next() => match came {
+                    Ok(Came::Answer(handed, answer)) => {
+                        self.answered(&handed, answer).into_iter().for_each(&wake);
+                    }
+                    Ok(Came::Jobs) => {
+                        polling = false;
+                        self.tell(Jobs::tell).into_iter().for_each(&wake);
+                    }
+                    Err(error) => tracing::error!(%error, "a command's task ended badly"),
+                },
+                () = self.clock.sleep(pause.unwrap_or_default()), if pause.is_some() => match ask {
+                    Ask::Tell => self.tell(Jobs::tell).into_iter().for_each(&wake),
+                    Ask::Look => self.tell(Jobs::look).into_iter().for_each(&wake),
+                    Ask::Poll => {
+                        polling = true;
+                        let account = Arc::clone(&self);
+                        busy.spawn(async move { account.poll().await });
+                    }
+                },
+            }
         }
     }
 
-    /// Takes out the jobs that are no longer in flight; gives the objects to wake.
-    fn ended(&self, in_flight: &BTreeSet<JobId>) -> BTreeSet<ObjectKey> {
+    fn next(&self) -> Option<(Duration, Ask)> {
         let now = self.clock.now();
-        let mut woken = BTreeSet::new();
-        let mut touched = BTreeSet::new();
-        let mut state = self.lock();
-        let gone: Vec<JobId> = state
-            .jobs
-            .keys()
-            .filter(|job| !in_flight.contains(*job))
-            .cloned()
-            .collect();
-        for id in gone {
-            let Some(job) = state.jobs.remove(&id) else {
-                continue;
-            };
-            learn(&mut state.pace, &job, now);
-            touched.extend(job.touches);
-            woken.insert(job.key);
+        let (at, ask) = self.lock().jobs.next()?;
+        Some((at.duration_since(now).try_into().unwrap_or_default(), ask))
+    }
+
+    /// Sends one command. A bug in the way of one is as good as a lost answer.
+    async fn send(&self, handed: Handed) -> Came {
+        let sent = execute(&self.cloud, &handed.step, &handed.job);
+        let (submitted, error) = match AssertUnwindSafe(sent).catch_unwind().await {
+            Ok(came) => came,
+            Err(_) => {
+                let message = "a bug of Weir's while it was sent".to_owned();
+                (Submitted::Uncertain { message }, None)
+            }
+        };
+        let answer = Answer {
+            job: handed.job.clone(),
+            subject: handed.step.step().subject.clone(),
+            error: error.map(|error| (error.reason(), error.to_string())),
+            submitted,
+            at: self.clock.now(),
+        };
+        Came::Answer(handed, answer)
+    }
+
+    async fn poll(&self) -> Came {
+        if let Err(error) = self.jobs().await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "jobs not asked for"
+            );
+            let now = self.clock.now();
+            self.lock().jobs.put_off(now);
         }
-        for list in touched {
-            state.lists.entry(list).or_default().touched += 1;
+        Came::Jobs
+    }
+
+    /// Takes in an answer; gives whom to wake.
+    fn answered(&self, handed: &Handed, answer: Answer) -> BTreeSet<ObjectKey> {
+        let Handed { key, step, job } = handed;
+        let action = &step.step().action;
+        let mut state = self.lock();
+        match &answer.submitted {
+            Submitted::Job { resource } if !(resource.is_some() && action.made_at_submit()) => {
+                state.jobs.started(job, answer.at);
+            }
+            Submitted::Job { .. } | Submitted::Done { .. } => state.jobs.done(job, answer.at),
+            Submitted::Uncertain { .. } | Submitted::Refused { .. } => {
+                state.jobs.forget(job);
+                state.read_again(action.touches());
+            }
+        }
+        let bad = matches!(
+            answer.submitted,
+            Submitted::Uncertain { .. } | Submitted::Refused { .. }
+        );
+        state.inbox.entry(key.clone()).or_default().push(answer);
+        let told = state.jobs.tell(self.clock.now());
+        state.read_again(&told.lists);
+        let mut woken = told.keys;
+        if bad {
+            woken.insert(key.clone());
         }
         woken
     }
 
-    /// Time until the jobs are asked for again: shortly before the first is expected to end, then
-    /// in steps that grow with how long it is overdue.
-    fn next_poll(&self) -> Option<Duration> {
+    fn tell(&self, tell: impl FnOnce(&mut Jobs, Timestamp) -> Told) -> BTreeSet<ObjectKey> {
         let now = self.clock.now();
-        let state = self.lock();
-        let due = |job: &Followed| {
-            let age = now.duration_since(job.since).unsigned_abs();
-            let expected = state.pace.get(job.command).copied().unwrap_or(FIRST_POLL);
-            let overdue = age.saturating_sub(expected);
-            let step = (overdue / 4).clamp(SHORTEST_POLL, LONGEST_POLL);
-            expected.saturating_sub(age).max(step)
-        };
-        state.jobs.values().map(due).min()
+        let mut state = self.lock();
+        let told = tell(&mut state.jobs, now);
+        state.read_again(&told.lists);
+        told.keys
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -364,27 +454,52 @@ impl<C: Cloud> Account<C> {
     }
 }
 
-/// Time after a submit at which its effect is looked for: enough for a simulator that is told to
-/// be instant, little beside a real job.
-const FIRST_LOOK: Duration = Duration::from_millis(40);
+/// What a task of the account came back with.
+enum Came {
+    Answer(Handed, Answer),
+    Jobs,
+}
 
-/// Time after which a job whose pace is not known yet is asked for.
-const FIRST_POLL: Duration = Duration::from_millis(700);
+impl State {
+    fn read_again<'a>(&mut self, lists: impl IntoIterator<Item = &'a List>) {
+        for list in lists {
+            self.lists.entry(*list).or_default().touched += 1;
+        }
+    }
 
-/// Shortest time between two polls of the jobs in flight.
-const SHORTEST_POLL: Duration = Duration::from_millis(150);
+    /// Every job that is not known to have ended, or not told to its object.
+    fn in_flight(&self) -> InFlight {
+        let in_flight = self.in_flight.as_ref()?;
+        let untold = self.jobs.untold();
+        Some(in_flight.iter().chain(untold).cloned().collect())
+    }
+}
 
-/// Longest time between two polls of the jobs in flight.
-const LONGEST_POLL: Duration = Duration::from_secs(10);
+/// Jobs in flight; nothing where nobody has asked yet.
+type InFlight = Option<BTreeSet<JobId>>;
 
-/// Remembers what a command takes, leaning to the shorter: a poll too early costs one request,
-/// one too late costs service.
-fn learn(pace: &mut BTreeMap<&'static str, Duration>, job: &Followed, now: Timestamp) {
-    let took = now.duration_since(job.since).unsigned_abs();
-    let known = pace.entry(job.command).or_insert(took);
-    *known = if took < *known {
-        took
-    } else {
-        (*known * 3 + took) / 4
-    };
+/// How a command is to be followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// As all others of its kind.
+    Together,
+    /// By itself: other steps wait for it.
+    Leading,
+    /// By itself, and it takes longer than others: it brings a tier up.
+    FirstStart,
+}
+
+impl Follow {
+    fn command(self, key: &ObjectKey, action: &Action) -> Command {
+        Command {
+            key: key.clone(),
+            kind: match self {
+                Self::FirstStart => FIRST_START,
+                Self::Together | Self::Leading => action.command(),
+            },
+            touches: action.touches(),
+            shown: action.shown(),
+            leads: self != Self::Together,
+        }
+    }
 }

@@ -155,17 +155,14 @@ impl<K: Connect> Accounts<K> {
         )))
     }
 
+    /// Keeps an account going: its commands, its jobs, and who is woken by them.
     fn follow(&self, account: &Arc<Account<K::Cloud>>) -> AbortHandle {
         let (account, queue) = (Arc::clone(account), Arc::clone(&self.queue));
         let mut tasks = self
             .tasks
             .lock()
             .expect("nothing panics while it holds the tasks");
-        tasks.spawn(async move {
-            account
-                .follow_jobs(|key| queue.add(key, Urgency::Change))
-                .await;
-        })
+        tasks.spawn(account.run(move |key| queue.add(key, Urgency::Change)))
     }
 
     /// Every account in use.

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::try_join_all;
+
 use super::{Context, reconcile::RoundError};
 use crate::{
     cloud::Connect,
@@ -21,66 +23,81 @@ use crate::{
     },
 };
 
-/// Machines of the stack that a user deleted, with the VM that each stood for.
-pub async fn replacements<K: Connect>(
-    cx: &Context<K>,
-    stack: &ClearwaterStack,
-) -> BTreeMap<String, VmId> {
-    let machines = of(cx, stack).await.unwrap_or_default();
-    machines
-        .into_iter()
-        .filter(|machine| machine.metadata.deleting())
-        .filter_map(|machine| Some((machine.metadata.name, machine.status?.vm_id?)))
+/// The machines that a user deleted, with the VM that each stood for.
+pub fn replacements(machines: &[Machine]) -> BTreeMap<String, VmId> {
+    let deleted = machines
+        .iter()
+        .filter(|machine| machine.metadata.deleting());
+    deleted
+        .filter_map(|machine| {
+            let vm = machine.status.as_ref()?.vm_id.clone()?;
+            Some((machine.metadata.name.clone(), vm))
+        })
         .collect()
 }
 
-async fn of<K: Connect>(
+/// The machines of a stack, found by their names, which begin with the stack's.
+///
+/// # Errors
+/// The store could not be read.
+pub async fn of<K: Connect>(
     cx: &Context<K>,
     stack: &ClearwaterStack,
 ) -> Result<Vec<Machine>, StoreError> {
-    let all: Vec<Machine> = cx.store.list_as(Some(&stack.metadata.namespace)).await?;
-    let ours = |machine: &Machine| machine.spec.stack_ref.name == stack.metadata.name;
-    Ok(all.into_iter().filter(ours).collect())
+    let name = &stack.metadata.name;
+    let named = cx
+        .store
+        .list_named::<Machine>(&stack.metadata.namespace, &format!("{name}-"))
+        .await?;
+    // The names of `ims-2` begin with those of `ims` as well.
+    let ours = |machine: &Machine| machine.spec.stack_ref.name == *name;
+    Ok(named.into_iter().filter(ours).collect())
 }
 
-/// Makes the `Machine` objects follow the ledger.
+/// Makes the `Machine` objects that there are follow the ledger; written side by side, so that
+/// they share a flush.
 ///
 /// # Errors
 /// The store could not be written; the next round tries again.
 pub async fn settle<K: Connect>(
     cx: &Context<K>,
     stack: &ClearwaterStack,
-    plan: &Plan,
+    (machines, plan): (Vec<Machine>, &Plan),
     ledger: &Ledger,
 ) -> Result<(), RoundError> {
-    let mut known: BTreeMap<String, Machine> = of(cx, stack)
-        .await?
+    let mut known: BTreeMap<String, Machine> = machines
         .into_iter()
         .map(|machine| (machine.metadata.name.clone(), machine))
         .collect();
-    for (name, record) in &ledger.machines {
-        let retiring = MachineView {
-            phase: Phase::Deleting,
-            message: "it is no longer wanted".to_owned(),
-            ..MachineView::default()
-        };
+    let retiring = MachineView {
+        phase: Phase::Deleting,
+        message: "it is no longer wanted".to_owned(),
+        ..MachineView::default()
+    };
+    let wanted: Vec<_> = ledger
+        .machines
+        .iter()
+        .map(|(name, record)| (name, record, known.remove(name)))
+        .collect();
+    let follow = wanted.into_iter().map(|(name, record, machine)| {
         let view = plan.machines.get(name).unwrap_or(&retiring);
-        match known.remove(name) {
-            None => create(cx, stack, name, record, view).await?,
-            Some(machine) => update(cx, machine, record, view).await?,
+        async move {
+            match machine {
+                None => create(cx, stack, (name, record), view).await,
+                Some(machine) => update(cx, machine, record, view).await,
+            }
         }
-    }
-    for machine in known.into_values() {
-        remove(cx, machine).await?;
-    }
+    });
+    try_join_all(follow).await?;
+    let gone = known.into_values().map(|machine| remove(cx, machine));
+    try_join_all(gone).await?;
     Ok(())
 }
 
 async fn create<K: Connect>(
     cx: &Context<K>,
     stack: &ClearwaterStack,
-    name: &str,
-    record: &MachineRecord,
+    (name, record): (&String, &MachineRecord),
     view: &MachineView,
 ) -> Result<(), RoundError> {
     let labels = BTreeMap::from([
@@ -91,7 +108,7 @@ async fn create<K: Connect>(
         api_version: API_VERSION.to_owned(),
         kind: Kind::Machine.name().to_owned(),
         metadata: ObjectMeta {
-            name: name.to_owned(),
+            name: name.clone(),
             namespace: stack.metadata.namespace.clone(),
             labels,
             finalizers: vec![FINALIZER.to_owned()],

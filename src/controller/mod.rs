@@ -3,14 +3,17 @@
 //! - [`queue`]: which objects are to be looked at, and when.
 //! - [`runner`]: workers, the store's watches that wake them, graceful stop.
 //! - [`reconcile`]: one round for one stack. Start reading there.
-//! - [`account`], [`accounts`]: the shared view of each CloudStack account.
+//! - [`account`], [`accounts`]: the shared view of each CloudStack account, and what is on its way;
+//!   `jobs` and `pace` say when to ask what became of it.
 //! - [`status`], [`machines`], [`journal`]: telling: status, `Machine` objects, events.
 //! - [`probe`]: asking machines whether they serve.
 
 pub mod account;
 pub mod accounts;
+mod jobs;
 pub mod journal;
 pub mod machines;
+mod pace;
 pub mod probe;
 pub mod queue;
 pub mod reconcile;

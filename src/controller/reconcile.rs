@@ -4,28 +4,32 @@
 //! among its arguments. Dropping it at any `.await` is safe: what matters is in the stack's
 //! ledger, which is stored before anything is sent.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
 use super::{
     Context,
-    account::Account,
+    account::{Account, Answer, Follow},
     accounts::AccountError,
     journal::{About, Entry},
     machines, status,
 };
 use crate::{
     cloud::{Cloud, CloudError, Connect},
-    execute::execute,
-    plan::{self, Health, Input, Plan, Step, check, settle},
+    plan::{self, Health, Input, Plan, check, settle},
     store::StoreError,
     types::{
-        action::Answers,
-        id::VmId,
+        action::{Action, Answers},
+        id::{JobId, VmId},
         inventory::{Catalogue, Inventory},
         ledger::Ledger,
+        machine::Machine,
         meta::{FINALIZER, Kind, Object, ObjectKey, Resource},
         stack::ClearwaterStack,
     },
@@ -93,7 +97,8 @@ pub async fn reconcile<K: Connect>(cx: &Context<K>, key: &ObjectKey) -> Result<N
             return without_account(cx, stack, reason, &message).await;
         }
     };
-    let decided = match decide(cx, &stack, &account).await {
+    let machines = machines::of(cx, &stack).await?;
+    let decided = match decide(cx, &stack, &account, machines).await {
         Ok(decided) => decided,
         Err(error) => {
             let told = status::look_failed(&stack, &error, cx.clock.now());
@@ -102,6 +107,41 @@ pub async fn reconcile<K: Connect>(cx: &Context<K>, key: &ObjectKey) -> Result<N
         }
     };
     act_and_tell(cx, stack, &account, decided).await
+}
+
+/// Records answers without deciding anything: at a stop, when no further round comes.
+///
+/// # Errors
+/// The store could not be read or written; the next life of the controller looks instead.
+pub async fn record<K: Connect>(
+    cx: &Context<K>,
+    account: &Account<K::Cloud>,
+    key: &ObjectKey,
+) -> Result<(), RoundError> {
+    let stack = cx
+        .store
+        .get_as::<ClearwaterStack>(&key.namespace, &key.name)
+        .await?;
+    if let Some(stack) = stack {
+        let answers = account.answers(key);
+        let mut told = stack.status.clone().unwrap_or_default();
+        told.ledger = recalled(&stack, &answers);
+        write_status(cx, &stack, told).await?;
+        account.recorded(key, &answers);
+    }
+    Ok(())
+}
+
+/// The stack's ledger with the answers that came since it was stored.
+fn recalled(stack: &ClearwaterStack, answers: &[Answer]) -> Ledger {
+    let status = stack.status.as_ref();
+    let mut ledger = status
+        .map(|status| status.ledger.clone())
+        .unwrap_or_default();
+    for answer in answers {
+        settle::submitted(&mut ledger, &answer.job, &answer.submitted, answer.at);
+    }
+    ledger
 }
 
 /// A stack whose account is not usable waits; one that made nothing can still be let go.
@@ -132,6 +172,9 @@ struct Decided {
     replace: BTreeMap<String, VmId>,
     health: BTreeMap<String, Health>,
     ledger: Ledger,
+    /// Answers that came since the last round; they are in `ledger`.
+    heard: Vec<Answer>,
+    machines: Vec<Machine>,
     now: Timestamp,
 }
 
@@ -160,21 +203,20 @@ async fn decide<K: Connect>(
     cx: &Context<K>,
     stack: &ClearwaterStack,
     account: &Account<K::Cloud>,
+    machines: Vec<Machine>,
 ) -> Result<Decided, CloudError> {
-    let ledger = stack
-        .status
-        .as_ref()
-        .map(|status| status.ledger.clone())
-        .unwrap_or_default();
+    let heard = account.answers(&stack.key());
     let catalogue = catalogue(stack, account).await?;
     let mut decided = Decided {
         plan: Plan::default(),
         catalogue,
         inventory: account.observe().await?,
         answers: Answers::new(),
-        replace: machines::replacements(cx, stack).await,
+        replace: machines::replacements(&machines),
         health: cx.probes.health(&stack.key()),
-        ledger,
+        ledger: recalled(stack, &heard),
+        heard,
+        machines,
         now: cx.clock.now(),
     };
     let mut looked_again = false;
@@ -192,8 +234,7 @@ async fn decide<K: Connect>(
             continue;
         }
         if decided.plan.needs_jobs && decided.inventory.jobs.is_none() {
-            know_the_jobs(account, &decided.plan).await?;
-            decided.inventory = account.observe().await?;
+            decided.inventory = know_the_jobs(account, &decided.plan).await?;
             continue;
         }
         let open = decided
@@ -233,17 +274,15 @@ async fn catalogue<C: Cloud>(
 
 /// Asks for the jobs in flight. What an ended job changed may have been read before its end, so
 /// it is read again.
-async fn know_the_jobs<C: Cloud>(account: &Account<C>, plan: &Plan) -> Result<(), CloudError> {
-    let jobs = account.jobs().await?;
-    for pending in plan
-        .ledger
-        .pending
-        .iter()
-        .filter(|pending| !jobs.contains(&pending.job))
-    {
+async fn know_the_jobs<C: Cloud>(
+    account: &Account<C>,
+    plan: &Plan,
+) -> Result<Arc<Inventory>, CloudError> {
+    account.jobs().await?;
+    for pending in &plan.ledger.pending {
         account.read_again(pending.action.touches());
     }
-    Ok(())
+    account.observe().await
 }
 
 async fn act_and_tell<K: Connect>(
@@ -279,33 +318,18 @@ async fn act_and_tell<K: Connect>(
     );
     status::announce(cx, &stack, &decided.plan, &plain, account, &mut told).await;
     stack = write_status(cx, &stack, told).await?;
-
-    let mut done_at_once = false;
-    let sent: Vec<_> = steps.into_iter().zip(jobs).collect();
     let key = stack.key();
-    if !sent.is_empty() {
-        execute(account.cloud(), &sent, |step, job, answer, error| {
-            let action = &step.step().action;
-            done_at_once |= matches!(answer, settle::Submitted::Done { .. });
-            settle::submitted(&mut ledger, job, &answer, cx.clock.now());
-            account.touch(action.touches());
-            if let Some(error) = error {
-                tell_failure(cx, &stack, step.step(), &error);
-            }
-        })
-        .await;
-        let mut told = stack.status.clone().unwrap_or_default();
-        told.ledger.clone_from(&ledger);
-        stack = write_status(cx, &stack, told).await?;
-    }
-    follow(account, &key, &decided.ledger, &ledger);
-    machines::settle(cx, &stack, &decided.plan, &ledger).await?;
+    account.recorded(&key, &decided.heard);
+    tell_failures(cx, &stack, &decided.heard);
+    let quiet = steps.is_empty() && ledger != decided.ledger;
+    hand_over(account, &key, steps.into_iter().zip(jobs), &decided);
+    follow(account, &key, &decided, &ledger);
+    machines::settle(cx, &stack, (decided.machines, &decided.plan), &ledger).await?;
     cx.probes.watch(&stack, &ledger, &decided.inventory);
     if finished(&stack, &decided.plan, &ledger) {
         return audit_and_let_go(cx, stack, account).await;
     }
-    let quiet = sent.is_empty();
-    if done_at_once || (quiet && ledger != decided.ledger) {
+    if quiet {
         return Ok(Next::After(AT_ONCE));
     }
     let next = pause(account.spec().resync_interval.get(), &ledger, cx);
@@ -314,32 +338,67 @@ async fn act_and_tell<K: Connect>(
     Ok(Next::After(over.map_or(next, |over| next.min(over))))
 }
 
-/// Has jobs that are pending followed, and those that were seen to end no longer.
-fn follow<C: Cloud>(account: &Account<C>, key: &ObjectKey, before: &Ledger, after: &Ledger) {
-    for pending in &after.pending {
-        if !pending.action.synchronous() {
-            let (command, touches) = (pending.action.command(), pending.action.touches());
-            account.follow(pending.job.clone(), key.clone(), command, touches);
-        }
+/// Has steps sent that are recorded, those first that others wait for.
+fn hand_over<C: Cloud>(
+    account: &Account<C>,
+    key: &ObjectKey,
+    steps: impl Iterator<Item = (check::CheckedStep, JobId)>,
+    decided: &Decided,
+) {
+    let mut first = BTreeSet::new();
+    let follow = |(step, job): (check::CheckedStep, JobId)| {
+        let action = &step.step().action;
+        let leads = first.insert(action.command()) && others_wait(action, decided);
+        let follow = match (leads, action) {
+            (true, Action::StartVm { .. }) => Follow::FirstStart,
+            (true, _) => Follow::Leading,
+            (false, _) => Follow::Together,
+        };
+        (step, job, follow)
+    };
+    let steps: Vec<_> = steps.map(follow).collect();
+    if !steps.is_empty() {
+        account.hand_over(key, steps);
     }
-    for pending in &before.pending {
-        if after.pending.iter().all(|open| open.job != pending.job) {
+}
+
+/// Whether a command is the first of its kind on the way to the one machine that brings the tier
+/// up, for which all others wait.
+fn others_wait(action: &Action, decided: &Decided) -> bool {
+    let mut records = decided.ledger.machines.values();
+    match action {
+        Action::AssociateAddress { .. } => records.all(|record| record.public_address.is_none()),
+        Action::DeployVm(_) => records.all(|record| record.vm.is_none()),
+        Action::StartVm { .. } => {
+            let tier = decided.ledger.tier.as_ref();
+            let tier = tier.and_then(|tier| decided.inventory.networks.get(tier));
+            let down = tier.is_some_and(|tier| tier.state == "Allocated");
+            down && records.all(|record| record.started_at.is_none())
+        }
+        _ => false,
+    }
+}
+
+/// Has jobs of an earlier life followed, and those that were seen to end no longer.
+fn follow<C: Cloud>(account: &Account<C>, key: &ObjectKey, decided: &Decided, after: &Ledger) {
+    let open: BTreeSet<&JobId> = after.pending.iter().map(|pending| &pending.job).collect();
+    for pending in &decided.ledger.pending {
+        if !open.contains(&pending.job) {
             account.settled(&pending.job);
+        } else if !pending.action.synchronous() {
+            account.follow(&pending.job, key, &pending.action, Follow::Together);
         }
     }
 }
 
-fn tell_failure<K: Connect>(
-    cx: &Context<K>,
-    stack: &ClearwaterStack,
-    step: &Step,
-    error: &CloudError,
-) {
-    let message = format!("{}: {error}", step.subject);
-    cx.journal.tell(
-        About::object(stack),
-        Entry::warning(error.reason(), message),
-    );
+fn tell_failures<K: Connect>(cx: &Context<K>, stack: &ClearwaterStack, heard: &[Answer]) {
+    for answer in heard {
+        if let Some((reason, message)) = &answer.error {
+            let message = format!("{}: {message}", answer.subject);
+            cx.journal
+                .tell(About::object(stack), Entry::warning(*reason, message));
+        }
+    }
 }
 
 /// Time from one instant to a later one; zero if it is not later.
@@ -470,7 +529,10 @@ pub async fn preview<K: Connect>(
         .get(&cx.store, &key.namespace, &stack.spec.account_ref.name)
         .await
         .map_err(|error| error.to_string())?;
-    let decided = decide(cx, &stack, &account)
+    let machines = machines::of(cx, &stack)
+        .await
+        .map_err(|error| error.to_string())?;
+    let decided = decide(cx, &stack, &account, machines)
         .await
         .map_err(|error| format!("CloudStack could not be looked at: {error}"))?;
     Ok(plan::preview::preview(decided.input(&stack, &account)))

@@ -18,7 +18,7 @@ use super::{
     accounts::AccountError,
     journal::{self, About, Entry},
     queue::Urgency,
-    reconcile::{Next, RoundError, reconcile},
+    reconcile::{Next, RoundError, reconcile, record},
 };
 use crate::{
     cloud::{CloudError, Connect},
@@ -37,8 +37,9 @@ use crate::{
 /// Rounds at once. Rounds wait for HTTP most of their time; two cores keep up with four.
 const WORKERS: usize = 4;
 
-/// Time that rounds under way are given to end at a stop.
-const GRACE: Duration = Duration::from_secs(4);
+/// Time that rounds under way are given to end at a stop, and that commands under way are given
+/// to be answered.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Events that are kept, and for how long.
 const EVENTS_KEPT: usize = 5_000;
@@ -108,7 +109,26 @@ pub async fn run<K: Connect>(
     if drained.await.is_err() {
         tracing::warn!("rounds under way were cut short; the ledger has what they sent");
     }
+    let answered = tokio::time::timeout(GRACE, record_answers(&cx));
+    if answered.await.is_err() {
+        tracing::warn!("commands under way were not answered in time; the next start looks");
+    }
     Ok(())
+}
+
+/// Waits until what was sent is answered, and records it: a resource whose id is known need not
+/// be looked for at the next start.
+async fn record_answers<K: Connect>(cx: &Context<K>) {
+    for (_, account) in cx.accounts.all() {
+        while account.in_hand() > 0 {
+            cx.clock.sleep(Duration::from_millis(10)).await;
+        }
+        for key in account.unrecorded() {
+            if let Err(error) = record(cx, &account, &key).await {
+                tracing::warn!(object = %key, error = &error as &dyn std::error::Error, "answers not recorded");
+            }
+        }
+    }
 }
 
 /// Wakes every object of a kind; gives the version to watch from.
@@ -324,6 +344,9 @@ async fn account_round<K: Connect>(cx: &Context<K>, key: &ObjectKey) -> Result<N
         Ok(account) => {
             let looked = async {
                 let catalogue = account.catalogue(Duration::from_secs(600)).await?;
+                if !account.knows_jobs() {
+                    account.jobs().await?;
+                }
                 account.observe().await?;
                 Ok::<_, CloudError>(catalogue)
             };

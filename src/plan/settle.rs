@@ -134,7 +134,7 @@ pub fn submitted(ledger: &mut Ledger, job: &JobId, answer: &Submitted, now: Time
             ledger.pending[place].resource.clone_from(resource);
             // The row of these exists once the submit is answered, and no list of a look shows
             // it; the job only reports it.
-            if resource.is_some() && made_at_submit(&ledger.pending[place].action) {
+            if resource.is_some() && ledger.pending[place].action.made_at_submit() {
                 let pending = ledger.pending.remove(place);
                 succeeded(ledger, &pending, resource.as_deref(), now);
             }
@@ -145,13 +145,6 @@ pub fn submitted(ledger: &mut Ledger, job: &JobId, answer: &Submitted, now: Time
             failed(ledger, &pending, reason, message, now);
         }
     }
-}
-
-const fn made_at_submit(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::CreateAclList { .. } | Action::CreateAffinityGroup { .. }
-    )
 }
 
 /// Records what a command that took effect made or changed.

@@ -343,12 +343,11 @@ impl Action {
             | Self::ReleaseAddress { .. }
             | Self::EnableStaticNat { .. }
             | Self::DisableStaticNat { .. } => &[List::Addresses],
-            // The first start of a tier brings its network up.
-            Self::StartVm { .. } => &[List::Vms, List::Networks],
             Self::DestroyVm { .. } | Self::ExpungeVm { .. } | Self::MoveNic { .. } => {
                 &[List::Vms, List::Addresses]
             }
             Self::DeployVm(_)
+            | Self::StartVm { .. }
             | Self::StopVm { .. }
             | Self::RebootVm { .. }
             | Self::ReimageVm { .. }
@@ -404,6 +403,33 @@ impl Action {
                 | Self::EnableStaticNat { .. }
                 | Self::UpdateVm { .. }
                 | Self::ChangeOffering { .. }
+        )
+    }
+
+    /// Whether what the command makes exists once the submit is answered; its job only reports
+    /// it, and no list of a look shows it.
+    #[must_use]
+    pub const fn made_at_submit(&self) -> bool {
+        matches!(
+            self,
+            Self::CreateAclList { .. } | Self::CreateAffinityGroup { .. }
+        )
+    }
+
+    /// Whether the lists of a look alone tell that the command has had its effect. A VPC is listed
+    /// as `Enabled` from its first moment, and of the others no list shows anything.
+    #[must_use]
+    pub const fn shown(&self) -> bool {
+        !matches!(
+            self,
+            Self::CreateVpc { .. }
+                | Self::CreateAclList { .. }
+                | Self::DeleteAclList { .. }
+                | Self::CreateAffinityGroup { .. }
+                | Self::DeleteAffinityGroup { .. }
+                | Self::RebootVm { .. }
+                | Self::ReimageVm { .. }
+                | Self::ExpungeVm { .. }
         )
     }
 
