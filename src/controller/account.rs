@@ -350,7 +350,8 @@ impl<C: Cloud> Account<C> {
             tokio::select! {
                 () = self.handed.notified() => {}
                 Some(came) = busy.join_next() => match came {
-                    Ok(Came::Answer(handed, answer)) => {
+                    Ok(Came::Answer(came)) => {
+                        let (handed, answer) = *came;
                         self.answered(&handed, answer).into_iter().for_each(&wake);
                     }
                     Ok(Came::Jobs) => {
@@ -395,7 +396,7 @@ impl<C: Cloud> Account<C> {
             submitted,
             at: self.clock.now(),
         };
-        Came::Answer(handed, answer)
+        Came::Answer(Box::new((handed, answer)))
     }
 
     async fn poll(&self) -> Came {
@@ -456,7 +457,7 @@ impl<C: Cloud> Account<C> {
 
 /// What a task of the account came back with.
 enum Came {
-    Answer(Handed, Answer),
+    Answer(Box<(Handed, Answer)>),
     Jobs,
 }
 
