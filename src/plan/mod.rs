@@ -243,7 +243,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Turns to a subject, of which `wish` is wanted.
-    fn consider(&mut self, subject: &str, wish: &str) {
+    fn consider(&mut self, subject: &str, wish: impl fmt::Display) {
         self.subject = (subject.to_owned(), fingerprint(wish));
     }
 
@@ -479,11 +479,21 @@ impl Drift {
     }
 }
 
-/// FNV-1a: the same on every machine and in every version, since it is stored.
-fn fingerprint(text: &str) -> u32 {
-    text.bytes().fold(0x811c_9dc5, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    })
+/// FNV-1a of a text, as it is written: the same on every machine and in every version, since it
+/// is stored.
+fn fingerprint(text: impl fmt::Display) -> u32 {
+    struct Fnv(u32);
+    impl fmt::Write for Fnv {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0 = text.bytes().fold(self.0, |hash, byte| {
+                (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+            });
+            Ok(())
+        }
+    }
+    let mut hash = Fnv(0x811c_9dc5);
+    fmt::write(&mut hash, format_args!("{text}")).expect("a hash takes every write");
+    hash.0
 }
 
 fn times(n: u32) -> String {

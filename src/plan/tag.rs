@@ -20,24 +20,19 @@ impl Planner<'_> {
 
     fn tag_vms(&mut self) {
         let mut bare = Vec::new();
-        for (name, record) in self.plan.ledger.machines.clone() {
-            let Some(vm) = record
-                .vm
-                .as_ref()
-                .and_then(|vm| self.input.inventory.vms.get(vm))
-            else {
-                continue;
-            };
-            if vm.state.dead() {
-                continue;
-            }
+        let inventory = self.input.inventory;
+        let vms = self
+            .plan
+            .ledger
+            .machines
+            .iter()
+            .filter_map(|(name, record)| {
+                let vm = inventory.vms.get(record.vm.as_ref()?)?;
+                (!vm.state.dead()).then(|| (name.clone(), vm, record.started_at.is_some()))
+            });
+        for (name, vm, started) in vms.collect::<Vec<_>>() {
             let subject = machine_subject(&name);
-            match self.tag_state(
-                &subject,
-                vm.id.as_str(),
-                &vm.tags,
-                record.started_at.is_some(),
-            ) {
+            match self.tag_state(&subject, vm.id.as_str(), &vm.tags, started) {
                 TagState::Fine => {}
                 TagState::Wrong => self.untag(
                     &subject,
@@ -64,22 +59,24 @@ impl Planner<'_> {
 
     fn tag_addresses(&mut self) {
         let mut bare = Vec::new();
-        for (name, record) in self.plan.ledger.machines.clone() {
-            let Some(address) = record.public_address else {
-                continue;
-            };
-            let Some(row) = self.input.inventory.addresses.get(&address.id) else {
-                continue;
-            };
-            if row.state != "Allocated" {
-                continue;
-            }
+        let inventory = self.input.inventory;
+        let addresses = self
+            .plan
+            .ledger
+            .machines
+            .iter()
+            .filter_map(|(name, record)| {
+                let address = record.public_address.as_ref()?;
+                let row = inventory.addresses.get(&address.id)?;
+                (row.state == "Allocated").then(|| (name.clone(), row, address.cleaned))
+            });
+        for (name, row, cleaned) in addresses.collect::<Vec<_>>() {
             let subject = address_subject(&name);
             let foreign = row.tags.iter().filter(|(key, value)| {
                 *key != mark::TAG_STACK || value.as_str() != self.uid.as_str()
             });
             let foreign: Vec<&str> = foreign.map(|(key, _)| key.as_str()).collect();
-            if !address.cleaned && !foreign.is_empty() {
+            if !cleaned && !foreign.is_empty() {
                 self.untag(
                     &subject,
                     TagKind::PublicIpAddress,
@@ -88,7 +85,7 @@ impl Planner<'_> {
                 );
                 continue;
             }
-            match self.tag_state(&subject, row.id.as_str(), &row.tags, address.cleaned) {
+            match self.tag_state(&subject, row.id.as_str(), &row.tags, cleaned) {
                 TagState::Fine => self.cleaned(&name),
                 TagState::Wrong => {
                     self.untag(
