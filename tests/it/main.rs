@@ -7,6 +7,7 @@
 )]
 
 mod drift;
+mod economy;
 mod health;
 mod house;
 mod limits;
@@ -15,3 +16,6 @@ mod recordings;
 mod rollout;
 mod teardown;
 mod world;
+
+#[path = "../../benches/support/mod.rs"]
+mod support;
