@@ -17,8 +17,8 @@ use crate::{
         meta::{Condition, ConditionStatus, condition, set_condition},
         role::Role,
         stack::{
-            ClearwaterStack, DriftMode, DriftReport, PAUSED_UNTIL, PAUSED_WHY, RoleStatus,
-            StackStatus, StepReport, StepState,
+            ClearwaterStack, DriftField, DriftMode, DriftReport, PAUSED_UNTIL, PAUSED_WHY,
+            RoleStatus, StackStatus, StepReport, StepState,
         },
     },
 };
@@ -349,9 +349,15 @@ fn drift(old: &[DriftReport], plan: &Plan, ledger: &Ledger, now: Timestamp) -> V
             ..report
         });
     }
-    // What is being repaired has not gone yet.
-    let repairing = |report: &&DriftReport| ledger.pending_on(&report.subject).is_some();
-    reports.extend(old.iter().filter(repairing).cloned());
+    // What is being repaired, or rests between two tries, has not gone yet.
+    let resting = |subject: &str| {
+        let failure = ledger.failures.get(subject);
+        failure.is_some_and(|failure| failure.retry_after > now)
+    };
+    let open = |report: &&DriftReport| {
+        ledger.pending_on(&report.subject).is_some() || resting(&report.subject)
+    };
+    reports.extend(old.iter().filter(open).cloned());
     reports.sort();
     reports.dedup_by(|a, b| same_drift(a, b));
     reports
@@ -499,20 +505,26 @@ async fn announce_drift<K: Connect>(
             .drift
             .iter()
             .find(|d| d.subject == report.subject && d.field == report.field);
-        let resource = drift.and_then(|drift| drift.resource.as_deref());
-        let culprit = resource.and_then(|id| culprit(&culprits, id));
-        report.by = culprit.map(|event| {
+        // That a machine does not serve is nobody's command.
+        let commanded = report.field != DriftField::Health;
+        let resource = drift
+            .filter(|_| commanded)
+            .and_then(|drift| drift.resource.as_deref());
+        report.by = resource.and_then(|id| culprit(&culprits, id)).map(|event| {
             let at = event.at.strftime("%H:%M:%S");
             format!("user {} did {} at {at}", event.user, event.kind)
         });
-        let by = report.by.as_ref();
+        let by = report
+            .by
+            .as_ref()
+            .map(|by| format!("; CloudStack says that {by}"));
+        let by = by.unwrap_or_default();
         let message = format!(
-            "drift: {} of {}: want {}, have {}{}",
+            "drift: {} of {}: want {}, have {}{by}",
             report.field.name(),
             report.subject,
             report.want,
             report.have,
-            by.map_or_else(String::new, |by| format!("; CloudStack says that {by}"))
         );
         cx.journal.tell(
             About::object(stack),
@@ -560,9 +572,18 @@ async fn recent_events<K: Connect>(
         .unwrap_or_default()
 }
 
+/// Who did last something to a resource that could have made it drift. Starts and creations are no
+/// such thing; Weir's own are among them.
 fn culprit<'a>(events: &'a [CloudEvent], resource: &str) -> Option<&'a CloudEvent> {
     let about = |event: &&CloudEvent| event.resource.as_deref() == Some(resource);
-    events.iter().rev().find(about)
+    let harmless = |event: &&CloudEvent| {
+        let deed = event.kind.rsplit('.').next();
+        matches!(deed, Some("START" | "CREATE"))
+    };
+    events
+        .iter()
+        .rev()
+        .find(|event| about(event) && !harmless(event))
 }
 
 /// Steps in a few lines: many of one command are told together.

@@ -247,10 +247,10 @@ impl<'a> Planner<'a> {
         self.subject = (subject.to_owned(), fingerprint(wish));
     }
 
-    /// The subject under consideration is as it is wanted.
+    /// The subject under consideration is as it is wanted, whoever saw to that: what failed on it
+    /// before is past.
     fn in_sync(&mut self) {
         let (subject, print) = std::mem::take(&mut self.subject);
-        // It succeeded, if not by the last command: that need not wait for its back-off.
         self.plan.ledger.failures.remove(&subject);
         if self.plan.ledger.applied.get(&subject) != Some(&print) {
             self.plan.ledger.applied.insert(subject, print);
