@@ -63,7 +63,13 @@ impl Wish {
         }
         let mut find = |field: String, selector: &Selector, entries: &[Entry]| {
             resolve(selector, entries)
-                .map_err(|problem| problems.push((field, problem)))
+                .map_err(|problem| {
+                    // Components that share a field share its problem.
+                    let problem = (field, problem);
+                    if !problems.contains(&problem) {
+                        problems.push(problem);
+                    }
+                })
                 .ok()
         };
         let offering = spec.network.offering.clone();
@@ -225,7 +231,10 @@ fn names(entries: &[Entry]) -> String {
 fn key_pair(spec: &StackSpec, catalogue: &Catalogue) -> Option<Problem> {
     let wanted = spec.ssh_key_pair.as_ref()?;
     let known = catalogue.key_pairs.contains(wanted);
-    let list = catalogue.key_pairs.join(", ");
+    let list = match catalogue.key_pairs.as_slice() {
+        [] => "none".to_owned(),
+        names => names.join(", "),
+    };
     (!known).then(|| {
         let problem = format!("`{wanted}` does not exist; there are: {list}");
         ("spec.sshKeyPair".to_owned(), problem)
