@@ -151,7 +151,7 @@ fn administer(sim: &Sim, path: &str, method: &HttpMethod, body: &str) -> Respons
     let unreadable = |error: serde_json::Error| {
         (
             StatusCode::BAD_REQUEST,
-            json!({"unreadable": error.to_string()}),
+            json!({"refused": format!("it cannot read that: {error}")}),
         )
     };
     let (status, value): (StatusCode, Value) = match (path, method) {

@@ -23,7 +23,8 @@ pub(crate) fn create(call: &mut Call<'_>) -> Answered {
     let cidr = call.text("cidr").unwrap_or_default();
     let subnet = Subnet::parse(cidr)
         .ok_or_else(|| ApiError::value(format!("Invalid CIDR specified {cidr}")))?;
-    if !subnet.is_private() {
+    // Loopback ranges are the simulator's own: its machines can then answer on this computer.
+    if !subnet.is_private() && !subnet.is_loopback() {
         return Err(ApiError::value(format!(
             "Guest Cidr {cidr} is not RFC1918 compliant"
         )));

@@ -86,6 +86,10 @@ impl Subnet {
         .any(|range| range.holds(self))
     }
 
+    pub(crate) fn is_loopback(self) -> bool {
+        Ipv4Addr::from(self.first).is_loopback()
+    }
+
     pub(crate) fn hosts(self) -> impl Iterator<Item = Ipv4Addr> {
         (self.first.saturating_add(1)..self.last()).map(Ipv4Addr::from)
     }
