@@ -41,6 +41,7 @@ pub(super) fn version() -> Value {
     let (major, minor, version) = KUBERNETES;
     json!({
         "major": major, "minor": minor, "gitVersion": version,
+        "weirVersion": env!("CARGO_PKG_VERSION"),
         "gitCommit": concat!("weir-", env!("CARGO_PKG_VERSION")),
         "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
         "goVersion": "none", "compiler": "rustc",

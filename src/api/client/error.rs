@@ -11,7 +11,10 @@ use crate::api::{Status, kubeconfig::KubeconfigError};
 #[non_exhaustive]
 pub enum ClientError {
     /// The kubeconfig cannot be used.
-    #[error("{0}; `weir controller` writes one into its state folder, name it with --kubeconfig")]
+    #[error(
+        "no way to a controller: `weir controller` writes a kubeconfig into its state folder, name \
+         that folder with --state, or the file with --kubeconfig"
+    )]
     Kubeconfig(#[source] KubeconfigError),
     /// Nobody answered, or the answer broke off. A write may have taken effect.
     #[error("no controller answers at {server}: is `weir controller` running?")]
