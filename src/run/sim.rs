@@ -96,11 +96,13 @@ async fn break_it(args: &BreakArgs) -> Result<()> {
             )
         })?;
     let (fine, text) = (answer.status().is_success(), answer.text().await?);
-    if !fine {
-        bail!("the simulator would not: {text}");
+    let told: Value = serde_json::from_str(&text).unwrap_or_default();
+    let told = |member: &str| told[member].as_str().unwrap_or(text.trim()).to_owned();
+    if let Some(why) = (!fine).then(|| told("refused")) {
+        bail!("the simulator would not: {why}");
     }
     let mut out = std::io::stdout();
-    writeln!(out, "{}", text.trim())?;
+    writeln!(out, "{}", told("done"))?;
     Ok(())
 }
 
