@@ -184,7 +184,7 @@ impl FromStr for Kinds {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  weir get stacks\n  weir get machines -o wide -w\n  \
-                  weir get stack ims -o yaml\n  weir get machines -l role=bono -o name\n  \
+                  weir get stack ims -o yaml\n  weir get machines -l weir.dev/role=bono -o name\n  \
                   weir get machines -o jsonpath='{range .items[*]}{.metadata.name}{\"\\t\"}\
                   {.status.phase}{\"\\n\"}{end}'"
 )]
@@ -205,7 +205,8 @@ pub struct GetArgs {
     /// All namespaces.
     #[arg(short = 'A', long, conflicts_with_all = ["namespace", "names"])]
     pub all_namespaces: bool,
-    /// Only objects with these labels, like `role=bono` or `role in (bono,sprout)`.
+    /// Only objects with these labels, like `weir.dev/role=bono` or
+    /// `weir.dev/role in (bono,sprout)`.
     #[arg(short = 'l', long, value_name = "LABELS", conflicts_with = "names")]
     pub selector: Option<String>,
     /// Print `metadata.managedFields` too.

@@ -18,12 +18,15 @@ use super::{
 use crate::types::{
     id::Uid,
     machine::Machine,
-    meta::{Kind, Object, ObjectKey, condition},
-    stack::{ClearwaterStack, StackStatus, StepState},
+    meta::{FINALIZER, Kind, Object, ObjectKey, condition},
+    stack::{ClearwaterStack, StackStatus, StepReport, StepState},
 };
 
 /// Running steps that one line of progress names.
 const NAMED_STEPS: usize = 3;
+
+/// What the planner calls that which only somebody else, or time, can end.
+const HOLD_UPS: [&str; 2] = ["TierHeld", "NotResolvable"];
 
 /// What became of one object.
 #[derive(Debug, Serialize)]
@@ -211,12 +214,19 @@ fn waits_for(object: &Object, now: Timestamp) -> String {
     };
     let finalizers = || match object.metadata.finalizers.as_slice() {
         [] => "waits to be removed".to_owned(),
+        [ours] if ours == FINALIZER && object.kind == Kind::Machine.name() => {
+            "waits until its VM is gone; another takes its place".to_owned()
+        }
+        [ours] if ours == FINALIZER => {
+            "waits until Weir has let go of what it made in CloudStack".to_owned()
+        }
         finalizers => format!("waits for {}", finalizers.join(", ")),
     };
     text.map_or_else(finalizers, |text| clean(&text))
 }
 
-/// The steps that run; else what they wait for; else what the conditions say.
+/// The steps that run; else what holds everything up; else what failed; else what is waited for;
+/// else what the conditions say.
 fn stack_waits(status: &StackStatus, now: Timestamp) -> Option<String> {
     let in_state = |state| status.steps.iter().filter(move |step| step.state == state);
     let running: Vec<_> = in_state(StepState::Running)
@@ -252,13 +262,18 @@ fn stack_waits(status: &StackStatus, now: Timestamp) -> Option<String> {
                 failure.command, failure.message
             )
         });
+    let told = |step: &StepReport| format!("{}: {}", step.subject, step.reason);
+    let held = in_state(StepState::Waiting).find(|step| HOLD_UPS.contains(&step.action.as_str()));
     let waiting = in_state(StepState::Waiting)
         .chain(in_state(StepState::Next))
         .next();
-    let waiting = waiting.map(|step| format!("{}: {}", step.subject, step.reason));
-    let told = ["Progressing", "Ready"]
+    let conditions = ["Progressing", "Ready"]
         .into_iter()
         .find_map(|kind| condition(&status.conditions, kind))
+        .filter(|condition| !condition.message.is_empty())
         .map(|condition| format!("{}: {}", condition.reason, condition.message));
-    failure.or(waiting).or(told)
+    held.map(told)
+        .or(failure)
+        .or(waiting.map(told))
+        .or(conditions)
 }

@@ -2,6 +2,10 @@
 
 use super::paint::{Cell, Layout, Paint, Tone, clean, grid};
 
+/// Columns that a sentence may take before it goes on in the next line: a usual terminal has them
+/// left beside the label.
+const SENTENCE: usize = 88;
+
 /// Lines that grow from top to bottom.
 #[derive(Debug)]
 pub(super) struct Page {
@@ -31,6 +35,25 @@ impl Page {
         if let Some(value) = value {
             self.field(label, value);
         }
+    }
+
+    /// A label and sentences, broken into lines.
+    pub(super) fn sentences(&mut self, label: &str, text: &str, tone: Tone) {
+        for (place, line) in broken(&clean(text)).into_iter().enumerate() {
+            let label = if place == 0 {
+                format!("{label}:")
+            } else {
+                String::new()
+            };
+            let label = Cell::new(label, Tone::Strong);
+            self.fields.push(vec![label, Cell::new(line, tone)]);
+        }
+    }
+
+    /// An empty line between labels.
+    pub(super) fn gap(&mut self) {
+        self.settle_fields();
+        self.lines.push(String::new());
     }
 
     /// A table under a title; nothing at all where there are no rows.
@@ -75,6 +98,21 @@ impl Page {
         self.settle_fields();
         self.lines.join("\n") + "\n"
     }
+}
+
+/// A text as lines of at most [`SENTENCE`] characters, broken between words.
+fn broken(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("there is always a last line");
+        let width = line.chars().count() + 1 + word.chars().count();
+        match line.is_empty() {
+            true => line.push_str(word),
+            false if width <= SENTENCE => *line = format!("{line} {word}"),
+            false => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn clean_keeping_indent(line: &str) -> String {

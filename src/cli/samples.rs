@@ -58,7 +58,7 @@ fn status() -> Value {
             "ellis": {"desired": 1, "ready": 1, "updated": 1}},
         "drift": [
             {"subject": "machine ims-sprout-0", "field": "powerState", "want": "Running",
-             "have": "Stopped", "mode": "Repair", "since": "2026-01-04T11:54:30Z", "by": "mallory"},
+             "have": "Stopped", "mode": "Repair", "since": "2026-01-04T11:54:30Z", "by": "user mallory did VM.STOP at 11:54:21"},
             {"subject": "rule 30", "field": "aclRule", "want": "allow tcp 5060", "have": "",
              "mode": "Report", "since": "2026-01-04T09:00:00Z"}],
         "steps": [

@@ -4,17 +4,18 @@ use jiff::Timestamp;
 
 use super::{
     super::{
-        age::between,
+        age::{age, between},
         page::Page,
         paint::{Cell, Paint, Tone, row},
     },
-    parts,
+    diagnosis, parts,
 };
 use crate::types::{
+    account::CloudAccount,
     core::Event,
-    ledger::MachineRecord,
-    machine::{Machine, MachineStatus, Phase},
-    stack::{ClearwaterStack, StepReport, StepState},
+    ledger::{Failure, MachineRecord},
+    machine::{Machine, MachineStatus},
+    stack::{ClearwaterStack, DriftReport, StackStatus, StepReport},
 };
 
 /// Remediations that are shown, newest first.
@@ -27,25 +28,53 @@ pub(super) struct MachineView<'a> {
     pub(super) machine: &'a Machine,
     /// Its stack, where it could be read.
     pub(super) stack: Option<&'a ClearwaterStack>,
+    /// The stack's account, where it could be read.
+    pub(super) account: Option<&'a CloudAccount>,
     /// Its events, oldest first.
     pub(super) events: &'a [Event],
 }
 
-impl MachineView<'_> {
-    fn subject(&self) -> String {
-        format!("machine {}", self.machine.metadata.name)
+impl<'a> MachineView<'a> {
+    /// What steps and drift call the machine's VM, and its public address.
+    fn subjects(&self) -> [String; 2] {
+        let name = &self.machine.metadata.name;
+        [format!("machine {name}"), format!("address {name}")]
     }
 
-    fn steps(&self) -> impl Iterator<Item = &StepReport> {
-        let subject = self.subject();
-        let status = self.stack.and_then(|stack| stack.status.as_ref());
-        let steps = status.map_or(&[][..], |status| &status.steps);
-        steps.iter().filter(move |step| step.subject == subject)
+    fn stack_status(&self) -> Option<&'a StackStatus> {
+        self.stack?.status.as_ref()
     }
 
-    fn record(&self) -> Option<&MachineRecord> {
-        let ledger = &self.stack?.status.as_ref()?.ledger;
+    /// Steps of the stack's that are about the machine.
+    pub(super) fn steps(&self) -> impl Iterator<Item = &'a StepReport> + use<'a> {
+        let subjects = self.subjects();
+        let steps = self.stack_status().map_or(&[][..], |status| &status.steps);
+        steps
+            .iter()
+            .filter(move |step| subjects.contains(&step.subject))
+    }
+
+    /// Drift of the stack's that is about the machine.
+    pub(super) fn drift(&self) -> impl Iterator<Item = &'a DriftReport> + use<'a> {
+        let subjects = self.subjects();
+        let drift = self.stack_status().map_or(&[][..], |status| &status.drift);
+        drift
+            .iter()
+            .filter(move |report| subjects.contains(&report.subject))
+    }
+
+    /// What Weir recorded of the machine.
+    pub(super) fn record(&self) -> Option<&'a MachineRecord> {
+        let ledger = &self.stack_status()?.ledger;
         ledger.machines.get(&self.machine.metadata.name)
+    }
+
+    /// The last command on the machine, if it failed.
+    pub(super) fn failure(&self) -> Option<&'a Failure> {
+        let failures = &self.stack_status()?.ledger.failures;
+        self.subjects()
+            .iter()
+            .find_map(|subject| failures.get(subject))
     }
 }
 
@@ -54,22 +83,29 @@ pub(super) fn describe(view: &MachineView<'_>, now: Timestamp, paint: Paint) -> 
     let mut page = Page::new(paint);
     let empty = MachineStatus::default();
     let status = view.machine.status.as_ref().unwrap_or(&empty);
-    let spec = &view.machine.spec;
-    parts::metadata(&mut page, &view.machine.metadata, now);
+    let (meta, spec) = (&view.machine.metadata, &view.machine.spec);
+    page.field("Name", &meta.name);
+    page.field("Namespace", &meta.namespace);
     let place = format!(
         "{} {} of stack {}",
         spec.role, spec.index, spec.stack_ref.name
     );
     page.field("Machine", place);
+    let phase = status.phase.name();
+    let since = status.since.map(|at| format!(" for {}", between(at, now)));
+    let text = format!("{phase}{}", since.unwrap_or_default());
+    page.field("Phase", Cell::new(text, Tone::of_word(phase)));
+    parts::deletion(&mut page, meta, now);
+    if let Some(stack) = view.stack {
+        parts::last_look(&mut page, stack, view.account, now);
+    }
     state(&mut page, view, status, now);
     vm(&mut page, status);
+    page.field("Age", age(meta.creation_timestamp, now));
+    parts::labels(&mut page, meta);
     parts::conditions(&mut page, &status.conditions, now);
     parts::steps(&mut page, view.steps(), now);
-    let subject = view.subject();
-    let stack_status = view.stack.and_then(|stack| stack.status.as_ref());
-    let drift = stack_status.map_or(&[][..], |status| &status.drift);
-    let own = drift.iter().filter(|report| report.subject == subject);
-    parts::drift(&mut page, own, now);
+    parts::drift(&mut page, view.drift(), now);
     remediations(&mut page, view, status, now);
     held(&mut page, view.record(), now);
     parts::events(&mut page, view.events, now);
@@ -78,46 +114,21 @@ pub(super) fn describe(view: &MachineView<'_>, now: Timestamp, paint: Paint) -> 
 
 /// What is wrong, what Weir is doing, since when, what comes next: in this order.
 fn state(page: &mut Page, view: &MachineView<'_>, status: &MachineStatus, now: Timestamp) {
-    let since = |at: Option<Timestamp>| {
-        at.map_or_else(String::new, |at| format!(" for {}", between(at, now)))
-    };
-    let phase = status.phase.name();
-    let text = format!("{phase}{}", since(status.since));
-    page.field("Phase", Cell::new(text, Tone::of_word(phase)));
-    let (wrong, tone) = match parts::unmet(&status.conditions, "Ready") {
-        Some(wrong) => (wrong, Tone::Bad),
-        None if status.phase == Phase::Running => ("nothing".to_owned(), Tone::Good),
-        None => (format!("not known: it is {phase}"), Tone::Busy),
-    };
-    page.field("Wrong", Cell::new(wrong, tone));
-    let running: Vec<_> = view
-        .steps()
-        .filter(|step| step.state == StepState::Running)
-        .map(|step| {
-            format!(
-                "{}{}, because {}",
-                step.action,
-                since(step.since),
-                step.reason
-            )
-        })
-        .collect();
-    let doing = match running.is_empty() {
-        true => "nothing".to_owned(),
-        false => running.join("; "),
-    };
-    page.field("Weir does", doing);
-    page.field("Next", next(view, status));
-}
-
-fn next(view: &MachineView<'_>, status: &MachineStatus) -> String {
-    let coming = view.steps().find(|step| step.state != StepState::Running);
-    let from_stack = || coming.map(|step| format!("{}: {}", step.action, step.reason));
-    status
-        .next
-        .clone()
-        .or_else(from_stack)
-        .unwrap_or_else(|| "nothing until something changes".to_owned())
+    let diagnosis = diagnosis::diagnose(view, now);
+    page.gap();
+    match &diagnosis.wrong {
+        Some(wrong) => page.sentences("Wrong", wrong, Tone::Bad),
+        None => page.sentences("Wrong", &diagnosis.well, Tone::Good),
+    }
+    page.sentences("Weir does", &diagnosis.doing, Tone::Plain);
+    page.sentences("Next", &diagnosis.next, Tone::Plain);
+    if let Some(help) = &diagnosis.help {
+        page.sentences("You can", help, Tone::Plain);
+    }
+    if let Some(remark) = diagnosis::remark(status) {
+        page.sentences("Note", &remark, Tone::Busy);
+    }
+    page.gap();
 }
 
 fn vm(page: &mut Page, status: &MachineStatus) {

@@ -3,6 +3,7 @@
 //! What is wrong comes before what is normal, and every line says since when. Reading is done
 //! here; the texts are pure functions of what was read.
 
+mod diagnosis;
 mod machine;
 mod other;
 pub(super) mod parts;
@@ -36,6 +37,7 @@ struct Found {
     events: Vec<Event>,
     machines: Vec<Machine>,
     stack: Option<ClearwaterStack>,
+    account: Option<CloudAccount>,
 }
 
 /// Prints the description of an object.
@@ -54,10 +56,11 @@ async fn find(server: &Server, kind: Kind, name: &str) -> Result<Found> {
     object.metadata.managed_fields.clear();
     let namespace = object.metadata.namespace.clone();
     let mut found = Found {
-        events: events(server, &object, kind).await?,
         object,
+        events: Vec::new(),
         machines: Vec::new(),
         stack: None,
+        account: None,
     };
     match kind {
         Kind::ClearwaterStack => {
@@ -71,30 +74,41 @@ async fn find(server: &Server, kind: Kind, name: &str) -> Result<Found> {
             found.machines = all
                 .filter(|machine| machine.spec.stack_ref.name == name)
                 .collect();
+            found.stack = found.object.decode().ok();
         }
         Kind::Machine => {
-            // A machine can be described without its stack, if with less to say.
             if let Ok(machine) = found.object.decode::<Machine>() {
-                let stack = server
-                    .get(&ObjectKey::new(
-                        Kind::ClearwaterStack,
-                        &namespace,
-                        &machine.spec.stack_ref.name,
-                    ))
-                    .await;
-                found.stack = stack.ok().flatten().and_then(|stack| stack.decode().ok());
+                let stack = &machine.spec.stack_ref.name;
+                found.stack = perhaps(server, Kind::ClearwaterStack, &namespace, stack).await;
             }
         }
         Kind::CloudAccount | Kind::Secret | Kind::Event | Kind::Lease | Kind::Namespace => {}
     }
+    if let Some(stack) = &found.stack {
+        let account = &stack.spec.account_ref.name;
+        found.account = perhaps(server, Kind::CloudAccount, &namespace, account).await;
+    }
+    found.events = events(server, &found, kind).await?;
     Ok(found)
 }
 
-/// The events of an object, and for a stack those of its machines; oldest first.
-async fn events(server: &Server, object: &Object, kind: Kind) -> Result<Vec<Event>> {
-    let meta = &object.metadata;
+/// What an object can be described without, if with less to say.
+async fn perhaps<T: Resource>(
+    server: &Server,
+    kind: Kind,
+    namespace: &str,
+    name: &str,
+) -> Option<T> {
+    let object = server.get(&ObjectKey::new(kind, namespace, name)).await;
+    object.ok().flatten()?.decode().ok()
+}
+
+/// The events of an object; of a stack also those of its machines, of a machine also those of its
+/// stack that name it. Oldest first.
+async fn events(server: &Server, found: &Found, kind: Kind) -> Result<Vec<Event>> {
+    let (object, meta) = (&found.object, &found.object.metadata);
     let mut query = Query::all(Kind::Event, &meta.namespace);
-    if kind != Kind::ClearwaterStack {
+    if !matches!(kind, Kind::ClearwaterStack | Kind::Machine) {
         query.of_object = Some((object.kind.clone(), meta.name.clone()));
     }
     let objects = server.list(&query).await?.objects;
@@ -102,11 +116,26 @@ async fn events(server: &Server, object: &Object, kind: Kind) -> Result<Vec<Even
         .iter()
         .filter_map(|object| object.decode().ok())
         .collect();
-    if kind == Kind::ClearwaterStack {
-        events.retain(|event| concerns(event, &meta.name));
+    match (kind, &found.stack) {
+        (Kind::ClearwaterStack, _) => events.retain(|event| concerns(event, &meta.name)),
+        (Kind::Machine, stack) => events.retain(|event| {
+            let about = &event.involved_object;
+            let of_stack = stack.as_ref().is_some_and(|stack| {
+                about.kind == Kind::ClearwaterStack.name() && about.name == stack.metadata.name
+            });
+            (about.kind == object.kind && about.name == meta.name)
+                || (of_stack && names(&event.message, &meta.name))
+        }),
+        _ => {}
     }
     events.sort_by_key(parts::time_of);
     Ok(events)
+}
+
+/// Whether a text has the name in it, not just a longer one that begins or ends like it.
+fn names(text: &str, name: &str) -> bool {
+    text.split(|c: char| !c.is_alphanumeric() && c != '-')
+        .any(|word| word == name)
 }
 
 impl Found {
@@ -118,6 +147,7 @@ impl Found {
             Kind::ClearwaterStack => self.typed().map(|stack| {
                 let view = stack::StackView {
                     stack: &stack,
+                    account: self.account.as_ref(),
                     machines: &self.machines,
                     events: &self.events,
                 };
@@ -127,6 +157,7 @@ impl Found {
                 let view = machine::MachineView {
                     machine: &machine,
                     stack: self.stack.as_ref(),
+                    account: self.account.as_ref(),
                     events: &self.events,
                 };
                 machine::describe(&view, now, paint)

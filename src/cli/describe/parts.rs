@@ -2,15 +2,19 @@
 
 use jiff::Timestamp;
 
-use super::super::{
-    age::{age, between},
-    page::Page,
-    paint::{Cell, Tone, row},
+use super::{
+    super::{
+        age::{age, between},
+        page::Page,
+        paint::{Cell, Tone, row},
+    },
+    diagnosis::brief,
 };
 use crate::types::{
+    account::CloudAccount,
     core::Event,
     meta::{Condition, ConditionStatus, ObjectMeta, condition},
-    stack::{DriftMode, DriftReport, StepReport, StepState},
+    stack::{ClearwaterStack, DriftMode, DriftReport, StepReport, StepState},
 };
 
 /// Events that a description ends with.
@@ -23,12 +27,46 @@ pub(super) fn metadata(page: &mut Page, meta: &ObjectMeta, now: Timestamp) {
         page.field("Namespace", &meta.namespace);
     }
     page.field("Age", age(meta.creation_timestamp, now));
+    deletion(page, meta, now);
+    labels(page, meta);
+}
+
+/// Since when the object is to be deleted, where it is.
+pub(super) fn deletion(page: &mut Page, meta: &ObjectMeta, now: Timestamp) {
     if let Some(since) = meta.deletion_timestamp {
         let text = format!("asked for {} ago", between(since, now));
         page.field("Deletion", Cell::new(text, Tone::Busy));
     }
+}
+
+/// The labels, where there are any.
+pub(super) fn labels(page: &mut Page, meta: &ObjectMeta) {
     if !meta.labels.is_empty() {
         page.field("Labels", pairs(meta.labels.iter()));
+    }
+}
+
+/// How old what is told is, and why it is not newer where CloudStack cannot be looked at.
+///
+/// A status is not written at every look where nothing changed, and an account's only once a
+/// minute: the age is the most that it can be.
+pub(super) fn last_look(
+    page: &mut Page,
+    stack: &ClearwaterStack,
+    account: Option<&CloudAccount>,
+    now: Timestamp,
+) {
+    let of_stack = stack.status.as_ref().and_then(|status| status.last_look);
+    let status = account.and_then(|account| account.status.as_ref());
+    let looked = of_stack.max(status.and_then(|status| status.last_look));
+    let text = match looked {
+        Some(at) => format!("at CloudStack, at most {} ago", between(at, now)),
+        None => "never".to_owned(),
+    };
+    page.field("Last look", text);
+    if let Some(why) = status.and_then(|status| unmet(&status.conditions, "Ready")) {
+        let text = format!("CloudStack cannot be looked at, what follows is old. {why}");
+        page.sentences("Careful", &text, Tone::Bad);
     }
 }
 
@@ -45,7 +83,7 @@ pub(super) fn conditions(page: &mut Page, conditions: &[Condition], now: Timesta
             Cell::word(status_word(condition.status)),
             between(condition.last_transition_time, now),
             &condition.reason,
-            &condition.message,
+            brief(&condition.message),
         ]
     });
     let header = ["TYPE", "STATUS", "FOR", "REASON", "MESSAGE"];
@@ -69,8 +107,8 @@ pub(super) fn drift<'a>(
 ) {
     let rows = drift.map(|report| {
         let policy = match report.mode {
-            DriftMode::Repair => "repaired",
-            DriftMode::Report => "only reported",
+            DriftMode::Repair => "Repair",
+            DriftMode::Report => "Report",
         };
         row![
             &report.subject,
@@ -84,7 +122,7 @@ pub(super) fn drift<'a>(
             report.by.as_deref().unwrap_or("-"),
         ]
     });
-    let header = ["SUBJECT", "FIELD", "WANT", "HAVE", "IS", "SINCE", "BY"];
+    let header = ["SUBJECT", "FIELD", "WANT", "HAVE", "POLICY", "FOR", "BY"];
     page.table("Drift", &header, rows.collect());
 }
 
@@ -107,7 +145,7 @@ pub(super) fn steps<'a>(
             &step.action,
             step.since
                 .map_or_else(|| "-".to_owned(), |since| between(since, now)),
-            &step.reason,
+            brief(&step.reason),
         ]
     });
     let header = ["STATE", "SUBJECT", "ACTION", "FOR", "REASON"];
@@ -132,7 +170,7 @@ pub(super) fn events(page: &mut Page, events: &[Event], now: Timestamp) {
             Cell::word(&event.level),
             &event.reason,
             object_of(event),
-            &event.message,
+            brief(&event.message),
         ]
     });
     let header = ["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"];

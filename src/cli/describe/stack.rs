@@ -8,12 +8,14 @@ use super::{
         page::Page,
         paint::{Cell, Paint, Tone, row},
     },
+    diagnosis::brief,
     parts,
 };
 use crate::types::{
+    account::CloudAccount,
     core::Event,
     machine::Machine,
-    meta::ObjectMeta,
+    meta::{Condition, ConditionStatus, ObjectMeta, condition},
     role::Role,
     stack::{
         AclSpec, ClearwaterStack, DnsMode, PAUSED_UNTIL, PAUSED_WHY, StackSpec, StackStatus,
@@ -26,6 +28,8 @@ use crate::types::{
 pub(super) struct StackView<'a> {
     /// The stack.
     pub(super) stack: &'a ClearwaterStack,
+    /// Its account, where it could be read.
+    pub(super) account: Option<&'a CloudAccount>,
     /// Its machines.
     pub(super) machines: &'a [Machine],
     /// Its events and those of its machines, oldest first.
@@ -39,7 +43,7 @@ pub(super) fn describe(view: &StackView<'_>, now: Timestamp, paint: Paint) -> St
     let empty = StackStatus::default();
     let status = stack.status.as_ref().unwrap_or(&empty);
     parts::metadata(&mut page, &stack.metadata, now);
-    summary(&mut page, stack, now);
+    summary(&mut page, view, now);
     parts::conditions(&mut page, &status.conditions, now);
     roles(&mut page, &stack.spec, status);
     machines(&mut page, view.machines, now);
@@ -51,7 +55,8 @@ pub(super) fn describe(view: &StackView<'_>, now: Timestamp, paint: Paint) -> St
     page.finish()
 }
 
-fn summary(page: &mut Page, stack: &ClearwaterStack, now: Timestamp) {
+fn summary(page: &mut Page, view: &StackView<'_>, now: Timestamp) {
+    let stack = view.stack;
     let empty = StackStatus::default();
     let status = stack.status.as_ref().unwrap_or(&empty);
     page.field("Domain", &stack.spec.domain);
@@ -63,10 +68,12 @@ fn summary(page: &mut Page, stack: &ClearwaterStack, now: Timestamp) {
     page.field("Phase", Cell::word(phase));
     let ready = format!("{} of {} machines", status.ready_replicas, status.replicas);
     page.field("Ready", ready);
-    page.field_if(
-        "Problem",
-        parts::unmet(&status.conditions, "Ready").map(|text| Cell::new(text, Tone::Bad)),
-    );
+    if let Some(problem) = parts::unmet(&status.conditions, "Ready") {
+        page.sentences("Problem", &brief(&problem), Tone::Bad);
+    }
+    if let Some(cause) = cause(status) {
+        page.sentences("Cause", &cause, Tone::Bad);
+    }
     page.field_if(
         "Paused",
         paused(&stack.metadata, now).map(|text| Cell::new(text, Tone::Busy)),
@@ -75,10 +82,19 @@ fn summary(page: &mut Page, stack: &ClearwaterStack, now: Timestamp) {
         "Manifest",
         behind(stack).map(|text| Cell::new(text, Tone::Busy)),
     );
-    let looked = status
-        .last_look
-        .map(|at| format!("{} ago", between(at, now)));
-    page.field("Last look", looked.unwrap_or_else(|| "never".to_owned()));
+    parts::last_look(page, stack, view.account, now);
+}
+
+/// What stands behind a stack that is not ready, where that says more than its machines do.
+fn cause(status: &StackStatus) -> Option<String> {
+    let degraded = condition(&status.conditions, "Degraded")?;
+    let ready = condition(&status.conditions, "Ready")?;
+    let holds = |condition: &Condition| condition.status == ConditionStatus::True;
+    let more = holds(degraded) && !holds(ready) && !ready.message.contains(&degraded.message);
+    let told = ready
+        .message
+        .ends_with(degraded.message.split_once(": ")?.1);
+    (more && !told).then(|| format!("{}: {}", degraded.reason, brief(&degraded.message)))
 }
 
 /// Until when and why the stack is paused, if it is.
@@ -145,7 +161,7 @@ fn machines(page: &mut Page, machines: &[Machine], now: Timestamp) {
             status.vm_state.as_deref().unwrap_or("-"),
             address(status.private_address),
             address(status.public_address),
-            status.next.as_deref().unwrap_or(""),
+            brief(status.next.as_deref().unwrap_or("")),
         ]
     });
     let header = ["NAME", "PHASE", "FOR", "VM", "PRIVATE", "PUBLIC", "NEXT"];
@@ -197,7 +213,7 @@ fn failures(page: &mut Page, status: &StackStatus, now: Timestamp) {
             between(failure.at, now),
             retry,
             Cell::new(
-                format!("{}: {}", failure.reason, failure.message),
+                brief(&format!("{}: {}", failure.reason, failure.message)),
                 Tone::Bad
             ),
         ]

@@ -23,6 +23,7 @@ fn now() -> Timestamp {
 fn a_stack_in_trouble() {
     let view = StackView {
         stack: &samples::stack(),
+        account: None,
         machines: &samples::machines(),
         events: &samples::events(),
     };
@@ -36,6 +37,7 @@ fn a_stack_that_nobody_has_looked_at() {
     stack.metadata.annotations.clear();
     let view = StackView {
         stack: &stack,
+        account: None,
         machines: &[],
         events: &[],
     };
@@ -48,6 +50,7 @@ fn a_machine_being_repaired() {
     let view = MachineView {
         machine: &machines[2],
         stack: Some(&samples::stack()),
+        account: None,
         events: &samples::events()[1..],
     };
     insta::assert_snapshot!(machine::describe(&view, now(), Paint::Mono));
@@ -59,6 +62,7 @@ fn a_machine_that_serves_and_whose_stack_cannot_be_read() {
     let view = MachineView {
         machine: &machines[0],
         stack: None,
+        account: None,
         events: &[],
     };
     insta::assert_snapshot!(machine::describe(&view, now(), Paint::Mono));
