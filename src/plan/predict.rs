@@ -15,6 +15,10 @@ use crate::types::{
     stack::RuleSpec,
 };
 
+/// What stands for the first public address that nobody can know before CloudStack gives it; others
+/// follow. Of a range that no cloud has (RFC 5737).
+pub(super) const UNKNOWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
 /// Applies an action to an inventory; gives the id of what it made.
 pub(super) fn predict(inventory: &mut Inventory, action: &Action, job: &JobId) -> Option<String> {
     let id = format!("new-{job}");
@@ -87,10 +91,9 @@ fn predict_network(inventory: &mut Inventory, action: &Action, id: &str) {
         }
         Action::AssociateAddress { vpc, ip } => {
             let place = u32::try_from(inventory.addresses.len()).unwrap_or_default();
-            let unknown = Ipv4Addr::from(u32::from(Ipv4Addr::new(192, 0, 2, 1)) + place);
             let address = Address {
                 id: AddressId::new(id),
-                ip: ip.unwrap_or(unknown),
+                ip: ip.unwrap_or(Ipv4Addr::from(u32::from(UNKNOWN) + place)),
                 state: "Allocated".to_owned(),
                 vpc: Some(vpc.clone()),
                 tier: None,

@@ -1,6 +1,6 @@
 //! All steps from here to the manifest: the planner run against its own predictions.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -130,9 +130,11 @@ pub fn rehearse(input: Input<'_>) -> Rehearsal {
         if settled {
             break;
         }
-        preview
-            .steps
-            .extend(steps.iter().map(|step| PreviewStep::of(step, round)));
+        let told = steps.iter().map(|step| PreviewStep {
+            reason: journey.without_guesses(&step.reason, input),
+            ..PreviewStep::of(step, round)
+        });
+        preview.steps.extend(told);
         journey.take(plan, &steps, input);
     }
     preview.summary = summary(&preview);
@@ -184,6 +186,21 @@ impl Journey {
             let steps = steps.iter().map(|step| step.step().clone()).collect();
             return (plan, steps);
         }
+    }
+
+    /// A text without addresses that were only guessed.
+    fn without_guesses(&self, text: &str, input: Input<'_>) -> String {
+        let network = |ip: Ipv4Addr| u32::from(ip) >> 8;
+        let guessed = self.inventory.addresses.values().filter(|address| {
+            let made_up = network(address.ip) == network(predict::UNKNOWN);
+            made_up && !input.inventory.addresses.contains_key(&address.id)
+        });
+        let mut guessed: Vec<String> = guessed.map(|address| address.ip.to_string()).collect();
+        // The longest first, since it may begin with a shorter one.
+        guessed.sort_by_key(|ip| std::cmp::Reverse(ip.len()));
+        guessed.iter().fold(text.to_owned(), |text, ip| {
+            text.replace(ip, "its new public address")
+        })
     }
 
     /// Takes the steps in the predicted world.
