@@ -17,7 +17,11 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Controller, ControllerConfig, sim::endpoint};
+use super::{
+    Controller, ControllerConfig,
+    live::{self, Live, Plain},
+    sim::endpoint,
+};
 use crate::{
     api::client::{Client, ListOptions},
     cli::args::DemoArgs,
@@ -53,9 +57,14 @@ pub async fn demo(args: DemoArgs) -> Result<()> {
     let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
     let state = kept.unwrap_or_else(|| temporary.path().to_owned());
     let stage = Stage::set(&state).await?;
+    let mut live = Live::new(if args.plain {
+        Plain::Asked
+    } else {
+        Plain::Unasked
+    });
     let play = async {
-        stage.build().await?;
-        stage.play().await
+        stage.build(&mut live).await?;
+        stage.play(&mut live).await
     };
     tokio::select! {
         played = play => played?,
@@ -121,7 +130,7 @@ impl Stage {
     }
 
     /// Applies account and stack, and follows the stack until it is ready.
-    async fn build(&self) -> Result<()> {
+    async fn build(&self, live: &mut Live) -> Result<()> {
         let keys = self.sim.credentials(Who::Tenant);
         self.apply(json!({
             "apiVersion": "v1", "kind": "Secret",
@@ -149,6 +158,10 @@ impl Stage {
         let started = Instant::now();
         let mut shown = String::new();
         self.until(|status| {
+            if live.is_on() {
+                live.draw(&live::roles(status, started.elapsed()))?;
+                return Ok(ready(status));
+            }
             let line = progress(status, started.elapsed());
             if line.0 != shown {
                 shown.clone_from(&line.0);
@@ -158,6 +171,7 @@ impl Stage {
         })
         .await
         .context("the stack did not come up")?;
+        live.leave();
         say(&format!(
             "Ready after {:.1} s.",
             started.elapsed().as_secs_f64()
@@ -173,9 +187,10 @@ impl Stage {
     }
 
     /// Three acts; each ends with the world as it was.
-    async fn play(&self) -> Result<()> {
+    async fn play(&self, live: &mut Live) -> Result<()> {
         let vm = |role: &str| format!("ims-{role}-0");
         self.act(
+            live,
             "Act 1: a sprout's VM dies",
             Breakage::StopVm { vm: vm("sprout") },
         )
@@ -186,11 +201,13 @@ impl Stage {
             ..Rule::default()
         };
         self.act(
+            live,
             "Act 2: somebody closes the SIP port",
             Breakage::ClosePort { rule },
         )
         .await?;
         self.act(
+            live,
             "Act 3: somebody moves bono's public address to homer",
             Breakage::MoveAddress {
                 address: vm("bono"),
@@ -200,7 +217,7 @@ impl Stage {
         .await
     }
 
-    async fn act(&self, title: &str, breakage: Breakage) -> Result<()> {
+    async fn act(&self, live: &mut Live, title: &str, breakage: Breakage) -> Result<()> {
         let before = self.shape();
         say("")?;
         say(title)?;
@@ -211,13 +228,15 @@ impl Stage {
         let mut seen = false;
         self.until(|status| {
             seen |= !status.drift.is_empty() || !ready(status);
+            live.draw(&[live::now(status, started.elapsed())])?;
             Ok(seen && ready(status))
         })
         .await
         .with_context(|| format!("{title}: not repaired"))?;
         let after = started.elapsed();
+        live.draw(&[])?;
         for event in self.events_after(last).await? {
-            say(&format!("         {}", event.message))?;
+            say(&format!("         {}", narrated(&event)))?;
         }
         if self.shape() != before {
             bail!("{title}: the world is not what it was: {}", self.shape());
@@ -340,6 +359,12 @@ impl Stage {
 
     fn say_what_next(&self, args: &DemoArgs) -> Result<()> {
         let config = self.controller.kubeconfig.display();
+        let folder = self
+            .controller
+            .kubeconfig
+            .parent()
+            .unwrap_or(Path::new("."));
+        let authority = folder.join("tls/ca.crt");
         let sim = self.sim_url.trim_end_matches("/client/api");
         let stay = if args.keep.is_some() {
             ""
@@ -348,15 +373,17 @@ impl Stage {
         };
         say(&format!(
             "\nIt stays up{stay}. In another terminal:\n\
-             \x20 export KUBECONFIG={config}\n\
+             {}\x20 export KUBECONFIG={config}\n\
              \x20 weir get machines -o wide\n\
              \x20 weir watch ims\n\
              \x20 weir sim break stop-vm ims-bono-1 --at {sim}\n\
              \x20 weir describe machine ims-bono-1\n\
              \x20 weir scale ims sprout=3\n\
              \x20 kubectl get cws -w\n\
-             \x20 curl --cacert …/tls/ca.crt https://{}/metrics\n\
+             \x20 curl --cacert {} https://{}/metrics\n\
              Ctrl-C ends it.",
+            path_hint(),
+            authority.display(),
             self.controller.address
         ))
     }
@@ -367,6 +394,26 @@ impl Stage {
         while self.servers.join_next().await.is_some() {}
         Ok(())
     }
+}
+
+/// An event of the controller's as the play tells it.
+fn narrated(event: &Event) -> String {
+    match event.reason.as_str() {
+        "Step" => format!("repair: {}", event.message),
+        "DriftRepaired" => format!("done: {}", event.message),
+        _ => event.message.clone(),
+    }
+}
+
+/// How to make `weir` a command, where it is none.
+fn path_hint() -> String {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let known = std::env::split_paths(&path).any(|folder| folder.join("weir").is_file());
+    let here = std::env::current_exe().ok();
+    let folder = here.as_deref().and_then(Path::parent).filter(|_| !known);
+    folder.map_or_else(String::new, |folder| {
+        format!("  export PATH={}:$PATH\n", folder.display())
+    })
 }
 
 fn status_of(object: &Object) -> Option<StackStatus> {
@@ -383,27 +430,9 @@ fn ready(status: &StackStatus) -> bool {
 
 /// A line of progress: what must differ for it to be worth a line, and the line.
 fn progress(status: &StackStatus, elapsed: Duration) -> (String, String) {
-    let running: Vec<&str> = {
-        let mut commands: Vec<&str> = status
-            .ledger
-            .pending
-            .iter()
-            .map(|pending| pending.action.command())
-            .collect();
-        commands.sort_unstable();
-        commands.dedup();
-        commands
-    };
-    let doing = if running.is_empty() {
-        String::new()
-    } else {
-        running.join(", ")
-    };
+    let doing = live::running(status);
     let key = format!("{}/{} {doing}", status.ready_replicas, status.replicas);
-    let filled = 20 * status.ready_replicas.min(status.replicas) / status.replicas.max(1);
-    let bar: String = (0..20)
-        .map(|place| if place < filled { '█' } else { '░' })
-        .collect();
+    let bar = live::bar(status.ready_replicas, status.replicas);
     let line = format!(
         "{:>5.1} s  {bar} {}/{} ready  {doing}",
         elapsed.as_secs_f64(),

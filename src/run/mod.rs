@@ -5,6 +5,7 @@
 
 mod controller;
 mod demo;
+mod live;
 mod sim;
 
 use std::{io, time::Duration};
