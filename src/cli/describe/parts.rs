@@ -60,7 +60,11 @@ pub(super) fn last_look(
     let status = account.and_then(|account| account.status.as_ref());
     let looked = of_stack.max(status.and_then(|status| status.last_look));
     let text = match looked {
-        Some(at) => format!("at CloudStack, at most {} ago", between(at, now)),
+        Some(at) => {
+            let every = account.map(|account| account.spec.resync_interval);
+            let every = every.map_or_else(String::new, |every| format!("; one every {every}"));
+            format!("at CloudStack, at most {} ago{every}", between(at, now))
+        }
         None => "never".to_owned(),
     };
     page.field("Last look", text);

@@ -18,6 +18,14 @@ fn holdings(lab: &Lab) -> Value {
     state
 }
 
+/// Waits until the account's status counts the machines of the small stack.
+fn counted(lab: &Lab) {
+    until("the account counts its machines", || {
+        let count = lab.member("account cloud", "/status/virtualMachines");
+        (count == 4).then_some(()).ok_or(count.to_string())
+    });
+}
+
 #[test]
 fn a_stack_is_applied_read_in_every_form_changed_and_deleted() {
     let lab = Lab::empty("instant");
@@ -42,10 +50,7 @@ fn a_stack_is_applied_read_in_every_form_changed_and_deleted() {
     let apply = |text: &str| lab.apply("default", text).to_string();
     let (first, second) = (apply(&stack("ims", "")), apply(&stack("ims", "")));
     lab.ready("default", "ims");
-    until("the account counts its machines", || {
-        let count = lab.member("account cloud", "/status/virtualMachines");
-        (count == 4).then_some(()).ok_or(count.to_string())
-    });
+    counted(&lab);
     told.extend([first, second]);
     let mut tell = |line: &str| told.push(lab.weir(line).to_string());
     for line in [
@@ -146,6 +151,7 @@ fn yaml_and_json_are_whole_objects_that_can_be_applied_again() {
         let told = lab.apply("default", &text).done();
         assert_eq!(told, "clearwaterstack.weir.dev/ims unchanged\n", "{text}");
     }
+    counted(&lab);
     let account = lab.weir("get account cloud -o yaml").done();
     snapshot("transcript_yaml", account);
     let list = lab.weir("get machines -o json").done();
