@@ -14,10 +14,7 @@ use serde_json::Value;
 
 use super::{args::Connection, plan_view::PlanView, table::Table};
 use crate::{
-    api::{
-        Status,
-        client::{Client, ClientError, ListOptions, WatchItem},
-    },
+    api::client::{Client, ClientError, ListOptions, WatchItem},
     types::{
         admission::FieldValidation,
         meta::{Kind, Object, ObjectKey},
@@ -375,15 +372,15 @@ fn missing(key: &ObjectKey) -> Error {
 /// A refusal with each of its causes on a line of its own, as kubectl shows it; any other error
 /// as the client tells it.
 fn explained(error: ClientError) -> Error {
-    let ClientError::Refused(status) = &error else {
-        return error.into();
-    };
-    if let Some(namespace) = missing_namespace(status) {
+    if let Some(namespace) = error.missing_namespace() {
         return anyhow!(
             "there is no namespace `{namespace}`; make it first: echo '{{apiVersion: v1, kind: \
              Namespace, metadata: {{name: {namespace}}}}}' | weir apply -f -"
         );
     }
+    let ClientError::Refused(status) = &error else {
+        return error.into();
+    };
     let Some(details) = status
         .details
         .as_ref()
@@ -402,13 +399,6 @@ fn explained(error: ClientError) -> Error {
         causes.join("")
     );
     anyhow!(summary)
-}
-
-/// The namespace that a refusal misses, if that is what it is about.
-fn missing_namespace(status: &Status) -> Option<&str> {
-    let details = status.details.as_ref()?;
-    let about = details.kind == "namespaces" && status.code == 404;
-    about.then_some(details.name.as_str())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     cloud::{Cloud, CloudError, CloudEvent, Connect},
-    plan::{Plan, Step, Wait},
+    plan::{Drift, Plan, Step, Wait},
     types::{
         ledger::Ledger,
         meta::{Condition, ConditionStatus, condition, set_condition},
@@ -501,24 +501,9 @@ async fn announce_drift<K: Connect>(
     };
     for report in fresh {
         cx.metrics.drift_seen(kind_of(report), report.field.name());
-        let drift = plan
-            .drift
-            .iter()
-            .find(|d| d.subject == report.subject && d.field == report.field);
-        // That a machine does not serve is nobody's command.
-        let commanded = report.field != DriftField::Health;
-        let resource = drift
-            .filter(|_| commanded)
-            .and_then(|drift| drift.resource.as_deref());
-        report.by = resource.and_then(|id| culprit(&culprits, id)).map(|event| {
-            let at = event.at.strftime("%H:%M:%S");
-            format!("user {} did {} at {at}", event.user, event.kind)
-        });
-        let by = report
-            .by
-            .as_ref()
-            .map(|by| format!("; CloudStack says that {by}"));
-        let by = by.unwrap_or_default();
+        report.by = deed(plan, report, &culprits);
+        let by = report.by.as_ref();
+        let by = by.map_or_else(String::new, |by| format!("; CloudStack says that {by}"));
         let message = format!(
             "drift: {} of {}: want {}, have {}{by}",
             report.field.name(),
@@ -553,6 +538,18 @@ async fn announce_drift<K: Connect>(
             Entry::normal("DriftRepaired", message),
         );
     }
+}
+
+/// Who did what, where CloudStack tells. That a machine does not serve is nobody's command.
+fn deed(plan: &Plan, report: &DriftReport, events: &[CloudEvent]) -> Option<String> {
+    let same = |drift: &&Drift| drift.subject == report.subject && drift.field == report.field;
+    let drift = plan.drift.iter().find(same)?;
+    if drift.field == DriftField::Health {
+        return None;
+    }
+    let event = culprit(events, drift.resource.as_deref()?)?;
+    let at = event.at.strftime("%H:%M:%S");
+    Some(format!("user {} did {} at {at}", event.user, event.kind))
 }
 
 /// What kind of thing drifted, as metric label: the first word of the subject.

@@ -84,6 +84,14 @@ impl ClientError {
         self.code() == Some(404)
     }
 
+    /// The namespace that was asked for and does not exist, if that is what the refusal is about.
+    #[must_use]
+    pub fn missing_namespace(&self) -> Option<&str> {
+        let details = self.status().filter(|status| status.code == 404)?;
+        let details = details.details.as_ref()?;
+        (details.kind == "namespaces").then_some(details.name.as_str())
+    }
+
     /// Whether a watch must start again from a new list.
     #[must_use]
     pub fn is_expired(&self) -> bool {

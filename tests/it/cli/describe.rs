@@ -119,7 +119,11 @@ fn a_machine_that_runs_and_does_not_serve_is_given_time_and_then_repaired() {
     ) + "  remediation: {unhealthyAfter: 3s, startupTimeout: 3s, maxUnhealthy: 1}\n  \
          network: {vpc: {cidr: 127.77.0.0/16}, cidr: 127.77.0.0/24}\n";
     lab.apply("default", &spec).done();
-    let text = lab.described("ims-sprout-0", "Starting", &["gives the machine time"]);
+    let text = lab.described(
+        "ims-sprout-0",
+        "Starting",
+        &["gives the machine time", "refused"],
+    );
     snapshot("describe_a_machine_that_does_not_serve_yet", top(&text));
     lab.fault(&json!({"command": "rebootVirtualMachine", "kind": "hang-job"}));
     let text = lab.described("ims-sprout-0", "Repairing", &["Rebooting its VM"]);

@@ -26,34 +26,27 @@ fn counted(lab: &Lab) {
     });
 }
 
+/// Runs commands one after the other, and gives what a terminal would show.
+fn transcript(lab: &Lab, lines: &[&str]) -> String {
+    let told = lines.iter().map(|line| lab.weir(line).to_string());
+    told.collect::<Vec<_>>().join("\n")
+}
+
 #[test]
-fn a_stack_is_applied_read_in_every_form_changed_and_deleted() {
-    let lab = Lab::empty("instant");
-    // Somebody who may expunge, so that the deletion comes to its end.
-    let (key, secret) = (
-        lab.variable("CLOUDSTACK_KEY"),
-        lab.variable("CLOUDSTACK_SECRET"),
-    );
-    lab.apply("default", &account("cloud", &lab.endpoint, &key, &secret))
-        .done();
-    let before = holdings(&lab);
-    let mut told = Vec::new();
-    let mut tell = |line: &str| told.push(lab.weir(line).to_string());
-    for line in [
+fn a_stack_is_read_in_every_form() {
+    let lab = Lab::start();
+    let nothing = [
         "get stacks",
         "get stacks -A",
         "events",
         "watch --plain --until ready --timeout 100ms",
-    ] {
-        tell(line);
-    }
-    let apply = |text: &str| lab.apply("default", text).to_string();
-    let (first, second) = (apply(&stack("ims", "")), apply(&stack("ims", "")));
+    ];
+    let before = transcript(&lab, &nothing);
+    let apply = || lab.apply("default", &stack("ims", "")).to_string();
+    let applied = [apply(), apply()].join("\n");
     lab.ready("default", "ims");
     counted(&lab);
-    told.extend([first, second]);
-    let mut tell = |line: &str| told.push(lab.weir(line).to_string());
-    for line in [
+    let lines = [
         "get stacks",
         "get stack ims -o wide",
         "get cws,machines",
@@ -65,50 +58,62 @@ fn a_stack_is_applied_read_in_every_form_changed_and_deleted() {
         "get namespaces",
         "describe account cloud",
         "describe secret cloud-keys",
+    ];
+    let after = transcript(&lab, &lines);
+    snapshot("transcript_reading", [before, applied, after].join("\n"));
+}
+
+#[test]
+fn a_stack_is_scaled_paused_mended_and_deleted_to_the_last_trace() {
+    let lab = Lab::empty("instant");
+    // Somebody who may expunge, so that the deletion comes to its end.
+    let (key, secret) = (
+        lab.variable("CLOUDSTACK_KEY"),
+        lab.variable("CLOUDSTACK_SECRET"),
+    );
+    let account = account("cloud", &lab.endpoint, &key, &secret);
+    lab.apply("default", &account).done();
+    let before = holdings(&lab);
+    lab.apply("default", &stack("ims", "")).done();
+    lab.ready("default", "ims");
+    let lines = [
         "scale ims sprout=3 homestead=1",
         "scale ims sprout=3",
         "pause ims --for 2h --why storage",
-    ] {
-        tell(line);
-    }
-    snapshot("transcript_reading", told.join("\n"));
-    told.clear();
-    let mut tell = |line: &str| told.push(lab.weir(line).to_string());
+    ];
+    let changed = transcript(&lab, &lines);
     until("the pause is seen", || {
         let phase = lab.member("stack ims", "/status/phase");
         (phase == "Paused").then_some(()).ok_or(phase.to_string())
     });
-    for line in ["get stacks", "resume ims", "resume ims"] {
-        tell(line);
-    }
+    let resumed = transcript(&lab, &["get stacks", "resume ims", "resume ims"]);
     lab.ready("default", "ims");
     let old = lab.member("machine ims-homestead-0", "/metadata/uid");
-    tell("delete machine ims-homestead-0");
+    let mended = transcript(&lab, &["delete machine ims-homestead-0"]);
     until("another homestead serves", || {
         let machine = lab.member("machine ims-homestead-0", "");
         let new = machine["metadata"]["uid"] != old;
-        (new && machine["status"]["phase"] == "Running")
-            .then_some(())
-            .ok_or(machine.to_string())
+        let serves = new && machine["status"]["phase"] == "Running";
+        serves.then_some(()).ok_or(machine.to_string())
     });
     lab.ready("default", "ims");
-    let deleted = lab.weir("delete stack ims");
-    assert_eq!(deleted.code, 0, "{deleted}");
-    let last = deleted.out.lines().last();
+    let deleted = lab.weir("delete stack ims").done();
+    let last = deleted.lines().last();
     assert_eq!(
         last,
         Some("clearwaterstack.weir.dev/ims deleted"),
         "{deleted}"
     );
-    let mut tell = |line: &str| told.push(lab.weir(line).to_string());
-    for line in [
+    let lines = [
         "get stacks,machines",
         "delete account cloud",
         "delete secret cloud-keys",
-    ] {
-        tell(line);
-    }
-    snapshot("transcript_changing", told.join("\n"));
+    ];
+    let gone = transcript(&lab, &lines);
+    snapshot(
+        "transcript_changing",
+        [changed, resumed, mended, gone].join("\n"),
+    );
     assert_eq!(holdings(&lab), before, "nothing is left in the cloud");
 }
 
