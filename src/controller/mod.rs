@@ -10,6 +10,7 @@
 
 pub mod account;
 pub mod accounts;
+mod drift;
 mod jobs;
 pub mod journal;
 pub mod machines;

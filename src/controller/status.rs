@@ -1,24 +1,25 @@
 //! What a round tells: the stack's status in Kubernetes' form, events, and metrics of drift.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
 use super::{
     Context,
     account::Account,
+    drift::same_drift,
     journal::{About, Entry},
 };
 use crate::{
-    cloud::{Cloud, CloudError, CloudEvent, Connect},
-    plan::{Drift, Plan, Step, Wait},
+    cloud::{CloudError, Connect},
+    plan::{Plan, Step, Wait},
     types::{
         ledger::Ledger,
         meta::{Condition, ConditionStatus, condition, set_condition},
         role::Role,
         stack::{
-            ClearwaterStack, DriftField, DriftMode, DriftReport, PAUSED_UNTIL, PAUSED_WHY,
-            RoleStatus, StackStatus, StepReport, StepState,
+            ClearwaterStack, DriftMode, DriftReport, PAUSED_UNTIL, PAUSED_WHY, RoleStatus,
+            StackStatus, StepReport, StepState,
         },
     },
 };
@@ -28,9 +29,6 @@ const MAX_STEPS: usize = 60;
 
 /// The reason of `Degraded`, and of its event, where so much looks dead that nothing is done.
 const TOO_MANY_UNHEALTHY: &str = "TooManyUnhealthy";
-
-/// Two looks apart, at the default resync: how far back events are searched for who did it.
-const CULPRIT_WINDOW: Duration = Duration::from_secs(300);
 
 /// Whether two statuses say the same, but for when they were written.
 #[must_use]
@@ -363,10 +361,6 @@ fn drift(old: &[DriftReport], plan: &Plan, ledger: &Ledger, now: Timestamp) -> V
     reports
 }
 
-fn same_drift(a: &DriftReport, b: &DriftReport) -> bool {
-    a.subject == b.subject && a.field == b.field
-}
-
 fn steps(plan: &Plan, ledger: &Ledger, paused: bool) -> Vec<StepReport> {
     let running = ledger.pending.iter().map(|pending| StepReport {
         subject: pending.subject.clone(),
@@ -423,7 +417,7 @@ pub async fn announce<K: Connect>(
     }
     let old = stack.status.as_ref();
     let before: &[DriftReport] = old.map_or(&[], |status| &status.drift);
-    announce_drift(cx, stack, plan, before, account, told).await;
+    super::drift::announce(cx, stack, plan, before, account, told).await;
     for (subject, message) in grouped(steps) {
         cx.journal.tell(
             about(),
@@ -479,108 +473,6 @@ fn announce_trouble<K: Connect>(
             cx.metrics.remediated(record.role.name(), one.rung.name());
         }
     }
-}
-
-async fn announce_drift<K: Connect>(
-    cx: &Context<K>,
-    stack: &ClearwaterStack,
-    plan: &Plan,
-    before: &[DriftReport],
-    account: &Account<K::Cloud>,
-    told: &mut StackStatus,
-) {
-    let fresh: Vec<&mut DriftReport> = told
-        .drift
-        .iter_mut()
-        .filter(|new| !before.iter().any(|old| same_drift(old, new)))
-        .collect();
-    let culprits = if fresh.is_empty() {
-        Vec::new()
-    } else {
-        recent_events(cx, account).await
-    };
-    for report in fresh {
-        cx.metrics.drift_seen(kind_of(report), report.field.name());
-        report.by = deed(plan, report, &culprits);
-        let by = report.by.as_ref();
-        let by = by.map_or_else(String::new, |by| format!("; CloudStack says that {by}"));
-        let message = format!(
-            "drift: {} of {}: want {}, have {}{by}",
-            report.field.name(),
-            report.subject,
-            report.want,
-            report.have,
-        );
-        cx.journal.tell(
-            About::object(stack),
-            Entry::warning("DriftDetected", message),
-        );
-    }
-    for gone in before
-        .iter()
-        .filter(|old| !told.drift.iter().any(|new| same_drift(old, new)))
-    {
-        let now = cx.clock.now();
-        let after = gone
-            .since
-            .map(|since| now.duration_since(since).unsigned_abs());
-        let after = after.unwrap_or_default();
-        cx.metrics
-            .drift_repaired(kind_of(gone), gone.field.name(), after);
-        let message = format!(
-            "{} of {} is as it should be again, {:.1} s after it was seen",
-            gone.field.name(),
-            gone.subject,
-            after.as_secs_f64()
-        );
-        cx.journal.tell(
-            About::object(stack),
-            Entry::normal("DriftRepaired", message),
-        );
-    }
-}
-
-/// Who did what, where CloudStack tells. That a machine does not serve is nobody's command.
-fn deed(plan: &Plan, report: &DriftReport, events: &[CloudEvent]) -> Option<String> {
-    let same = |drift: &&Drift| drift.subject == report.subject && drift.field == report.field;
-    let drift = plan.drift.iter().find(same)?;
-    if drift.field == DriftField::Health {
-        return None;
-    }
-    let event = culprit(events, drift.resource.as_deref()?)?;
-    let at = event.at.strftime("%H:%M:%S");
-    Some(format!("user {} did {} at {at}", event.user, event.kind))
-}
-
-/// What kind of thing drifted, as metric label: the first word of the subject.
-fn kind_of(report: &DriftReport) -> &str {
-    report.subject.split(' ').next().unwrap_or_default()
-}
-
-/// A hint at most; a cloud that does not tell costs nothing but the hint.
-async fn recent_events<K: Connect>(
-    cx: &Context<K>,
-    account: &Account<K::Cloud>,
-) -> Vec<CloudEvent> {
-    account
-        .cloud()
-        .events_since(cx.clock.now() - CULPRIT_WINDOW)
-        .await
-        .unwrap_or_default()
-}
-
-/// Who did last something to a resource that could have made it drift. Starts and creations are no
-/// such thing; Weir's own are among them.
-fn culprit<'a>(events: &'a [CloudEvent], resource: &str) -> Option<&'a CloudEvent> {
-    let about = |event: &&CloudEvent| event.resource.as_deref() == Some(resource);
-    let harmless = |event: &&CloudEvent| {
-        let deed = event.kind.rsplit('.').next();
-        matches!(deed, Some("START" | "CREATE"))
-    };
-    events
-        .iter()
-        .rev()
-        .find(|event| about(event) && !harmless(event))
 }
 
 /// Steps in a few lines: many of one command are told together.
