@@ -11,6 +11,7 @@ mod drift;
 mod economy;
 mod health;
 mod house;
+mod kill;
 mod limits;
 mod parts;
 mod recordings;

@@ -1,0 +1,549 @@
+//! What the simulator itself says is there, held against the manifest: exactly its resources, and
+//! nobody else's touched. Nothing of Weir's is asked but for the ledger, which must agree.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use weir::{
+    plan::machine_names,
+    sim::{
+        Sim, Who,
+        world::{Account, Address, AddressState, Tag, Vm, VmState, World, catalogue::Catalogue},
+    },
+    types::{
+        action::mark,
+        role::Role,
+        stack::{ClearwaterStack, Selector},
+    },
+};
+
+use super::script::Rights;
+
+/// How many addresses carry tags of a former owner.
+const USED_ADDRESSES: usize = 6;
+
+/// What others have, in our own account and in another, as it was at the start.
+pub(super) struct Strangers {
+    account: String,
+    things: BTreeMap<String, Value>,
+}
+
+impl Strangers {
+    /// A neighbour in another account; in ours a VPC with a tier, a VM, an address and a group;
+    /// and tags of a former owner on the next free addresses.
+    pub(super) async fn move_in(sim: &Sim, rights: Rights) -> Self {
+        sim.add_neighbour().unwrap();
+        let who = rights.who();
+        sim.world(|world| {
+            world.settings.allow_user_expunge_recover_vm = rights == Rights::Expunger;
+            // Many repairs make many records; what an account may have is another test's subject.
+            for limits in world.limits.values_mut() {
+                *limits = weir::sim::world::Limits::none();
+            }
+        });
+        furnish(sim, who).await;
+        sim.world(|world| {
+            leave_tags(world);
+            let account = account_of(world, who).id.clone();
+            let things = things(world);
+            Self { account, things }
+        })
+    }
+}
+
+fn account_of(world: &World, who: Who) -> &Account {
+    let name = match who {
+        Who::Admin => "admin",
+        Who::Tenant | Who::Operator => "operator",
+    };
+    world.account_named(name).unwrap()
+}
+
+async fn furnish(sim: &Sim, who: Who) {
+    let (zone, offering, network, service, template) = sim.world(|world| {
+        let catalogue = &world.catalogue;
+        let first = |rows: &[_]| Catalogue::text(rows.first().unwrap(), "id").to_owned();
+        (
+            catalogue.zone_id().to_owned(),
+            first(&catalogue.vpc_offerings),
+            first(&catalogue.network_offerings),
+            first(&catalogue.service_offerings),
+            first(&catalogue.templates),
+        )
+    });
+    let zone = ("zoneid", zone.as_str());
+    let vpc = [
+        ("command", "createVPC"),
+        ("vpcofferingid", &offering),
+        ("cidr", "10.0.0.0/16"),
+        ("name", "theirs"),
+        zone,
+    ];
+    let vpc = run(sim, who, &vpc).await;
+    let tier = [
+        ("command", "createNetwork"),
+        ("networkofferingid", &network),
+        ("vpcid", &vpc),
+        ("gateway", "10.0.0.1"),
+        ("netmask", "255.255.255.0"),
+        ("name", "theirs"),
+        zone,
+    ];
+    let tier = run(sim, who, &tier).await;
+    let vm = [
+        ("command", "deployVirtualMachine"),
+        ("serviceofferingid", &service),
+        ("templateid", &template),
+        ("iptonetworklist[0].networkid", &tier),
+        ("iptonetworklist[0].ip", "10.0.0.10"),
+        ("name", "ims-sprout-0"),
+        zone,
+    ];
+    let vm = run(sim, who, &vm).await;
+    let address = [("command", "associateIpAddress"), ("vpcid", &vpc)];
+    let address = run(sim, who, &address).await;
+    let nat = [
+        ("command", "enableStaticNat"),
+        ("ipaddressid", &address),
+        ("virtualmachineid", &vm),
+        ("networkid", &tier),
+    ];
+    run(sim, who, &nat).await;
+    let group = [
+        ("command", "createAffinityGroup"),
+        ("type", "host anti-affinity"),
+        ("name", "theirs"),
+    ];
+    run(sim, who, &group).await;
+}
+
+/// Runs a command and gives the id of what it made.
+async fn run(sim: &Sim, who: Who, params: &[(&str, &str)]) -> String {
+    let reply = sim.call(who, params).await;
+    // Time is real here: a job of a slow cloud has to end before the next command.
+    assert_eq!(reply.status, 200, "{params:?}: {}", reply.body);
+    while sim.world(|world| world.next_change().is_some()) {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let body: Value = serde_json::from_str(&reply.body).unwrap();
+    let inside = body.as_object().unwrap().values().next().unwrap();
+    let id = inside["id"].as_str().or(inside["network"]["id"].as_str());
+    id.unwrap_or_default().to_owned()
+}
+
+fn leave_tags(world: &mut World) {
+    let mut free: Vec<&Address> = world
+        .addresses
+        .values()
+        .filter(|address| address.state == AddressState::Free)
+        .collect();
+    free.sort_by_key(|address| address.ip);
+    let account = account_of(world, Who::Tenant).id.clone();
+    let tags: Vec<Tag> = free
+        .iter()
+        .take(USED_ADDRESSES)
+        .map(|address| Tag {
+            resource_type: "PublicIpAddress".to_owned(),
+            resource: address.id.clone(),
+            key: mark::TAG_STACK.to_owned(),
+            value: "a-former-owner".to_owned(),
+            account: account.clone(),
+        })
+        .collect();
+    world.tags.extend(tags);
+}
+
+/// Everything that anybody has, by id.
+fn things(world: &World) -> BTreeMap<String, Value> {
+    let mut things = BTreeMap::new();
+    let mut add = |id: &str, thing: Value| {
+        let tags: Vec<_> = world.tags_of(id).collect();
+        things.insert(id.to_owned(), json!({"thing": thing, "tags": tags}));
+    };
+    for (id, row) in &world.vms {
+        add(id, json!(row));
+    }
+    for (id, row) in &world.vpcs {
+        add(id, json!(row));
+    }
+    for (id, row) in &world.networks {
+        add(id, json!(row));
+    }
+    for (id, row) in &world.acl_lists {
+        add(id, json!(row));
+    }
+    for (id, row) in &world.acl_items {
+        add(id, json!(row));
+    }
+    for (id, row) in &world.affinity_groups {
+        add(id, json!(row));
+    }
+    for (id, row) in &world.addresses {
+        if row.state != AddressState::Free {
+            add(id, json!(row));
+        }
+    }
+    things
+}
+
+/// The world at one moment, with what is a stranger's.
+pub(super) struct Audit<'a> {
+    world: World,
+    strangers: &'a Strangers,
+}
+
+impl<'a> Audit<'a> {
+    pub(super) fn of(sim: &Sim, strangers: &'a Strangers) -> Self {
+        let world = sim.world(|world| world.clone());
+        Self { world, strangers }
+    }
+
+    fn ours(&self, id: &str, account: &str) -> bool {
+        account == self.strangers.account && !self.strangers.things.contains_key(id)
+    }
+
+    /// VMs of ours that were not destroyed, wrecks included.
+    fn vms(&self) -> impl Iterator<Item = &Vm> {
+        let vms = self.world.vms.values();
+        vms.filter(|vm| self.ours(&vm.id, &vm.account) && !vm.state.is_gone())
+    }
+
+    /// Addresses of ours, those stuck half-way included.
+    fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.world.addresses.values().filter(|address| {
+            let account = address.account.as_deref().unwrap_or_default();
+            address.state != AddressState::Free && self.ours(&address.id, account)
+        })
+    }
+
+    /// What is wrong with the world of a stack that is ready.
+    pub(super) fn against(&self, stack: &ClearwaterStack) -> Vec<String> {
+        let mut wrong = self.changed_of_strangers();
+        wrong.extend(self.network(stack));
+        wrong.extend(self.rules(stack));
+        wrong.extend(self.machines(stack));
+        wrong.extend(self.public_addresses(stack));
+        wrong.extend(self.groups(stack));
+        wrong.extend(self.jobs());
+        wrong
+    }
+
+    /// What is left of a stack that was deleted, its network perhaps retained.
+    pub(super) fn gone(&self, retained: bool) -> Vec<String> {
+        let mut wrong = self.changed_of_strangers();
+        let kept = usize::from(retained);
+        for vm in self.vms() {
+            wrong.push(format!("VM {} ({}) is left, {}", vm.name, vm.id, vm.state));
+        }
+        for address in self
+            .addresses()
+            .filter(|address| !(retained && address.source_nat))
+        {
+            wrong.push(format!(
+                "address {} is left, {:?}",
+                address.ip, address.state
+            ));
+        }
+        wrong.extend(count("VPC", self.vpcs().len(), kept));
+        wrong.extend(count("tier", self.tiers().len(), kept));
+        wrong.extend(count("ACL list", self.lists().len(), kept));
+        wrong.extend(count("affinity group", self.our_groups().len(), 0));
+        wrong.extend(self.jobs());
+        wrong
+    }
+
+    fn changed_of_strangers(&self) -> Vec<String> {
+        let now = things(&self.world);
+        let theirs = self.strangers.things.iter();
+        let changed = theirs.filter(|(id, was)| now.get(*id) != Some(was));
+        changed
+            .map(|(id, was)| format!("a stranger's {id} was {was}, is {:?}", now.get(id)))
+            .collect()
+    }
+
+    fn vpcs(&self) -> Vec<&weir::sim::world::Vpc> {
+        let vpcs = self.world.vpcs.values();
+        vpcs.filter(|vpc| self.ours(&vpc.id, &vpc.account))
+            .collect()
+    }
+
+    fn tiers(&self) -> Vec<&weir::sim::world::Network> {
+        let tiers = self.world.networks.values();
+        tiers
+            .filter(|tier| self.ours(&tier.id, &tier.account))
+            .collect()
+    }
+
+    /// ACL lists belong to a VPC; any that is not a stranger's is ours.
+    fn lists(&self) -> Vec<&weir::sim::world::AclList> {
+        let lists = self.world.acl_lists.values();
+        lists
+            .filter(|list| !self.strangers.things.contains_key(&list.id))
+            .collect()
+    }
+
+    fn our_groups(&self) -> Vec<&weir::sim::world::AffinityGroup> {
+        let groups = self.world.affinity_groups.values();
+        groups
+            .filter(|group| self.ours(&group.id, &group.account))
+            .collect()
+    }
+
+    fn network(&self, stack: &ClearwaterStack) -> Vec<String> {
+        let (vpcs, tiers, lists) = (self.vpcs(), self.tiers(), self.lists());
+        let mut wrong = count("VPC", vpcs.len(), 1);
+        wrong.extend(count("tier", tiers.len(), 1));
+        wrong.extend(count("ACL list", lists.len(), 1));
+        let ([vpc], [tier], [list]) = (vpcs.as_slice(), tiers.as_slice(), lists.as_slice()) else {
+            return wrong;
+        };
+        let ledger = &stack.status.as_ref().unwrap().ledger;
+        let uid = stack.metadata.stored_uid();
+        let facts = [
+            (
+                mark::uid_in(&vpc.display_text).as_ref() == Some(uid),
+                "the VPC's mark",
+            ),
+            (
+                mark::uid_in(&tier.display_text).as_ref() == Some(uid),
+                "the tier's mark",
+            ),
+            (tier.vpc.as_ref() == Some(&vpc.id), "the tier's VPC"),
+            (tier.acl.as_ref() == Some(&list.id), "the tier's ACL list"),
+            (list.vpc.as_ref() == Some(&vpc.id), "the ACL list's VPC"),
+            (
+                ledger.vpc.as_ref().is_some_and(|id| id.as_str() == vpc.id),
+                "the recorded VPC",
+            ),
+            (
+                ledger
+                    .tier
+                    .as_ref()
+                    .is_some_and(|id| id.as_str() == tier.id),
+                "the recorded tier",
+            ),
+            (
+                ledger.acl.as_ref().is_some_and(|id| id.as_str() == list.id),
+                "the recorded list",
+            ),
+        ];
+        wrong.extend(false_ones(&facts));
+        wrong
+    }
+
+    fn rules(&self, stack: &ClearwaterStack) -> Vec<String> {
+        let roles: BTreeSet<Role> = machine_names(stack)
+            .iter()
+            .map(|(_, role, _)| *role)
+            .collect();
+        let ports = roles.iter().flat_map(|role| role.ports());
+        let line = |traffic: &str, protocol: &str, ports: Option<(u16, u16)>| {
+            format!("Allow {traffic} {protocol} {ports:?} 0.0.0.0/0")
+        };
+        let ingress = ports.map(|port| {
+            line(
+                "Ingress",
+                port.protocol.name(),
+                Some((port.start, port.end)),
+            )
+        });
+        let mut want: Vec<String> = ingress.collect();
+        want.push(line("Egress", "all", None));
+        let ours = self.lists();
+        let rules = ours.iter().flat_map(|list| self.world.rules_of(&list.id));
+        let mut have: Vec<String> = rules
+            .map(|rule| {
+                let ports = rule.start_port.zip(rule.end_port);
+                let what = format!("{} {} {}", rule.action, rule.traffic, rule.protocol);
+                format!("{what} {ports:?} {}", rule.cidr_list)
+            })
+            .collect();
+        want.sort();
+        have.sort();
+        if want == have {
+            return Vec::new();
+        }
+        vec![format!("the rules are {have:#?} instead of {want:#?}")]
+    }
+
+    fn machines(&self, stack: &ClearwaterStack) -> Vec<String> {
+        let wanted = machine_names(stack);
+        let mut wrong = Vec::new();
+        for (name, role, _) in &wanted {
+            let marked = |vm: &&Vm| vm.details.get(mark::MACHINE) == Some(name);
+            let vms: Vec<&Vm> = self.vms().filter(marked).collect();
+            match vms.as_slice() {
+                [vm] => wrong.extend(self.machine(stack, name, *role, vm)),
+                several => wrong.push(format!("{name} has {} VMs", several.len())),
+            }
+        }
+        for vm in self.vms() {
+            let known = wanted
+                .iter()
+                .any(|(name, _, _)| vm.details.get(mark::MACHINE) == Some(name));
+            if !known {
+                wrong.push(format!(
+                    "VM {} ({}, {}) is nobody's",
+                    vm.name, vm.id, vm.state
+                ));
+            }
+        }
+        wrong
+    }
+
+    fn machine(&self, stack: &ClearwaterStack, name: &str, role: Role, vm: &Vm) -> Vec<String> {
+        let record = &stack.status.as_ref().unwrap().ledger.machines[name];
+        let uid = stack.metadata.stored_uid().as_str();
+        let component = stack.spec.components.get(role);
+        let catalogue = &self.world.catalogue;
+        let named = |rows: &[_], id: &str| {
+            Catalogue::find(rows, id).map(|row| Catalogue::text(row, "name").to_owned())
+        };
+        let text = |own: &Option<Selector>, all: &Selector| {
+            Some(own.as_ref().unwrap_or(all).text().to_owned())
+        };
+        let template = text(&component.template, &stack.spec.template);
+        let offering = text(&component.service_offering, &stack.spec.service_offering);
+        let address = record.private_address;
+        let public = self.world.address_of(&vm.id);
+        let recorded = record.public_address.as_ref();
+        let held = !record.held.is_empty();
+        let wants_public = matches!(role, Role::Bono | Role::Ellis);
+        let facts = [
+            (vm.state == VmState::Running, "its state"),
+            (
+                record.vm.as_ref().is_some_and(|id| id.as_str() == vm.id),
+                "its recorded VM",
+            ),
+            (record.former.is_empty(), "former VMs in its record"),
+            (vm.name == record.host_name, "its host name"),
+            (held || vm.name == name, "its host name, which nobody holds"),
+            (vm.display_name.as_deref() == Some(name), "its display name"),
+            (
+                vm.ip() == Some(address) && vm.nics.len() == 1,
+                "its address",
+            ),
+            (
+                vm.details.get(mark::STACK).is_some_and(|mark| mark == uid),
+                "its mark",
+            ),
+            (
+                named(&catalogue.templates, &vm.template) == template,
+                "its template",
+            ),
+            (
+                named(&catalogue.service_offerings, &vm.offering) == offering,
+                "its offering",
+            ),
+            (self.tagged(&vm.id, uid), "its tag"),
+            (
+                public.is_some() == wants_public,
+                "whether it has a public address",
+            ),
+            (
+                public.map(|row| row.id.as_str()) == recorded.map(|known| known.id.as_str()),
+                "its recorded public address",
+            ),
+            (vm.user_data.is_some(), "its user data"),
+        ];
+        let wrong = false_ones(&facts);
+        wrong
+            .iter()
+            .map(|what| format!("{name} ({}): {what}", vm.id))
+            .collect()
+    }
+
+    fn tagged(&self, id: &str, uid: &str) -> bool {
+        let tags: Vec<&Tag> = self.world.tags_of(id).collect();
+        let [tag] = tags.as_slice() else { return false };
+        tag.key == mark::TAG_STACK && tag.value == uid
+    }
+
+    /// Each address is the VPC's way out, or leads to a VM of ours.
+    fn public_addresses(&self, stack: &ClearwaterStack) -> Vec<String> {
+        let uid = stack.metadata.stored_uid().as_str();
+        let vms: BTreeSet<&str> = self.vms().map(|vm| vm.id.as_str()).collect();
+        let vpcs: BTreeSet<Option<&str>> = self
+            .vpcs()
+            .iter()
+            .map(|vpc| Some(vpc.id.as_str()))
+            .collect();
+        let mut wrong = Vec::new();
+        for address in self.addresses() {
+            let nat = address.static_nat.as_ref();
+            let way_out = address.source_nat && nat.is_none();
+            let leads = nat.is_some_and(|nat| vms.contains(nat.vm.as_str()));
+            let fine = address.state == AddressState::Allocated
+                && vpcs.contains(&address.vpc.as_deref())
+                && (way_out || leads && !address.source_nat && self.tagged(&address.id, uid));
+            if !fine {
+                let tags: Vec<&Tag> = self.world.tags_of(&address.id).collect();
+                wrong.push(format!("address {address:?} with tags {tags:?}"));
+            }
+        }
+        let ways_out = self
+            .addresses()
+            .filter(|address| address.source_nat)
+            .count();
+        if ways_out > 1 {
+            wrong.push(format!("{ways_out} source NAT addresses"));
+        }
+        wrong
+    }
+
+    fn groups(&self, stack: &ClearwaterStack) -> Vec<String> {
+        let mut roles: BTreeMap<Role, u32> = BTreeMap::new();
+        for (_, role, _) in machine_names(stack) {
+            *roles.entry(role).or_default() += 1;
+        }
+        let several = roles.iter().filter(|(_, count)| **count > 1);
+        let want: BTreeSet<Role> = several.map(|(role, _)| *role).collect();
+        let groups = self.our_groups();
+        let mut wrong = count("affinity group", groups.len(), want.len());
+        let ledger = &stack.status.as_ref().unwrap().ledger;
+        let recorded: BTreeSet<Role> = ledger.affinity_groups.keys().copied().collect();
+        let known: BTreeSet<&str> = ledger
+            .affinity_groups
+            .values()
+            .map(|group| group.as_str())
+            .collect();
+        let there: BTreeSet<&str> = groups.iter().map(|group| group.id.as_str()).collect();
+        if recorded != want || known != there {
+            wrong.push(format!("the groups are {groups:?}, recorded {known:?}"));
+        }
+        for vm in self.vms() {
+            if vm
+                .affinity_groups
+                .iter()
+                .any(|group| !there.contains(group.as_str()))
+            {
+                wrong.push(format!("VM {} is in a group of others", vm.name));
+            }
+        }
+        wrong
+    }
+
+    fn jobs(&self) -> Vec<String> {
+        let now = self.world.now();
+        let pending = self
+            .world
+            .jobs
+            .values()
+            .filter(|job| job.completed.is_none());
+        pending
+            .map(|job| format!("the job of {} has not ended at {now}", job.command))
+            .collect()
+    }
+}
+
+fn count(what: &str, have: usize, want: usize) -> Vec<String> {
+    (have != want)
+        .then(|| format!("{what}: {have} instead of {want}"))
+        .into_iter()
+        .collect()
+}
+
+fn false_ones(facts: &[(bool, &str)]) -> Vec<String> {
+    let wrong = facts.iter().filter(|(holds, _)| !holds);
+    wrong.map(|(_, what)| format!("wrong: {what}")).collect()
+}
