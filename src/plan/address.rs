@@ -233,7 +233,9 @@ impl Planner<'_> {
             if self.busy(&subject) {
                 continue;
             }
-            let listed = self.input.inventory.addresses.contains_key(&address);
+            let vpc = self.any_vpc();
+            let row = self.input.inventory.addresses.get(&address);
+            let listed = row.is_some_and(|row| row.vpc.is_some() && row.vpc == vpc);
             let stuck = match self.ask(Question::StuckAddresses) {
                 Some(Answer::Addresses(stuck)) => stuck.iter().any(|row| row.id == address),
                 _ => continue,

@@ -108,6 +108,8 @@ impl Planner<'_> {
             self.plan.ledger.strays.insert(id);
             return;
         };
+        // An address that is handed out was free: its release as a stray is over.
+        self.plan.ledger.strays.remove(&id);
         let lost = record.lost_address.take();
         record.lost_address_taken = false;
         record.public_address = Some(PublicAddress {

@@ -181,6 +181,11 @@ pub(super) fn succeeded(
         (Action::DeleteAffinityGroup { group }, _) => {
             ledger.affinity_groups.retain(|_, known| known != group);
         }
+        // What was given back as a stray may be a machine's by now: CloudStack hands out the same
+        // address again.
+        (Action::ReleaseAddress { address }, _) if pending.subject.starts_with("stray ") => {
+            ledger.strays.remove(address);
+        }
         (Action::ReleaseAddress { address }, _) => forget_address(ledger, address),
         (Action::DeployVm(deploy), Some(id)) => deployed(ledger, deploy, &VmId::new(id)),
         _ => changed(ledger, &pending.action, now),
@@ -243,7 +248,6 @@ fn record_of<'a>(ledger: &'a mut Ledger, vm: &VmId) -> Option<&'a mut MachineRec
 }
 
 fn forget_address(ledger: &mut Ledger, address: &AddressId) {
-    ledger.strays.remove(address);
     for record in ledger.machines.values_mut() {
         if record
             .public_address

@@ -546,3 +546,23 @@ fn a_stuck_address_is_given_back_until_no_list_of_stuck_ones_shows_it() {
         "{steps:?}"
     );
 }
+
+#[test]
+fn an_address_given_back_as_a_stray_and_handed_out_again_stays_its_machines() {
+    let mut world = settled();
+    let had = world.ledger.machines["ims-bono-0"].public_address.clone();
+    let address = had.clone().expect("bono has an address").id;
+    world.ledger.strays.insert(address.clone());
+    let release = Step::new(
+        format!("stray {address}"),
+        Action::ReleaseAddress { address },
+        "a lost command left it half taken",
+    );
+    let job = JobId::new("release");
+    settle::commit(&mut world.ledger, &[release], || job.clone(), world.now);
+    let ended = Answer::Job(JobOutcome::Succeeded { resource: None });
+    world.answers.insert(Question::Job(job), ended);
+    assert_eq!(world.settle(), Vec::<String>::new());
+    assert!(world.ledger.strays.is_empty());
+    assert_eq!(world.ledger.machines["ims-bono-0"].public_address, had);
+}

@@ -139,7 +139,12 @@ async fn jobs_that_a_restart_of_cloudstack_cut_short_are_looked_after() {
             sim.down_until = None;
         });
         world.settled().await;
-        exactly_the_stack(&world, command);
+        let status = serde_json::to_string_pretty(&world.status().await.ledger).unwrap();
+        let told = world.told().await.join("\n");
+        exactly_the_stack(
+            &world,
+            &format!("{command}: {status}\n{told}\n{:#}", world.sim.overview()),
+        );
     }
 }
 
