@@ -15,6 +15,9 @@ use crate::types::{
 /// The tier's first addresses are left to people: gateways, jump hosts, things made by hand.
 const FIRST_HOST: u32 = 10;
 
+/// What is said of a look that is torn.
+const TORN: &str = "it is not listed, and VMs in it still are; looking again";
+
 impl Planner<'_> {
     /// The network from the outside in; what is inside waits until what is around it stands.
     pub(super) fn network(&mut self) {
@@ -94,6 +97,10 @@ impl Planner<'_> {
                     self.wait("vpc", "WaitingOnVpc", format!("VPC {id} is {}", vpc.state));
                     return;
                 }
+                None if self.torn_look() => {
+                    self.wait("vpc", "Confirming", TORN);
+                    return;
+                }
                 None if self.confirmed_absent(Question::Vpc(id.clone())) => self.vpc_is_gone(&id),
                 None => {
                     self.wait("vpc", "Confirming", format!("VPC {id} is not listed"));
@@ -114,6 +121,18 @@ impl Planner<'_> {
             zone,
         };
         self.create("vpc", action, "the stack needs its VPC");
+    }
+
+    /// Whether VMs are shown in a tier that is not. The lists of a look are read one beside the
+    /// other; one that was read before a tier was deleted must not be told from by one that was read
+    /// after.
+    fn torn_look(&self) -> bool {
+        let inventory = self.input.inventory;
+        let tier = self.plan.ledger.tier.as_ref();
+        tier.is_some_and(|tier| {
+            let mut vms = inventory.vms_in_network(tier);
+            !inventory.networks.contains_key(tier) && vms.any(|vm| !vm.state.dead())
+        })
     }
 
     /// What was inside a VPC went with it; machines and addresses are confirmed one by one.
@@ -250,6 +269,10 @@ impl Planner<'_> {
         if let Some(id) = self.plan.ledger.tier.clone() {
             if self.input.inventory.networks.contains_key(&id) {
                 self.tier_acl(&id);
+                return;
+            }
+            if self.torn_look() {
+                self.wait("tier", "Confirming", TORN);
                 return;
             }
             if !self.confirmed_absent(Question::Tier(id.clone())) {

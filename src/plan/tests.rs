@@ -403,6 +403,26 @@ fn a_deleted_vpc_is_made_again_with_all_that_was_in_it() {
 }
 
 #[test]
+fn a_tier_whose_vms_are_still_listed_is_not_taken_for_gone() {
+    let mut world = settled();
+    let networks = std::mem::take(&mut world.inventory.networks);
+    let before = world.ledger.clone();
+    let (plan, steps) = world.round();
+    assert!(steps.is_empty(), "{steps:?}");
+    assert_eq!(plan.ledger.tier, before.tier);
+    let wait = plan.waits.iter().find(|wait| wait.subject == "tier");
+    assert_eq!(wait.unwrap().reason, "Confirming");
+    world.inventory.networks = networks;
+    assert!(world.settle().is_empty());
+    world.inventory.networks.clear();
+    world.inventory.vms.clear();
+    let (plan, _) = world.round();
+    assert_eq!(plan.held_back, Option::None);
+    world.settle();
+    assert_eq!(world.inventory.vms.len(), 5);
+}
+
+#[test]
 fn a_deleted_stack_leaves_nothing() {
     let mut world = settled();
     world.stack.metadata.deletion_timestamp = Some(world.now);
