@@ -109,7 +109,11 @@ pub(super) fn silence(command: &'static str, silence: Silence) -> CloudError {
             text,
             source: Some(source),
         },
-        Silence::TooLong => uncertain(command, text),
+        Silence::TooLong => CloudError::Uncertain {
+            command,
+            text,
+            source: Some(silence.into()),
+        },
     }
 }
 

@@ -288,7 +288,6 @@ fn a_throttled_client_is_told_how_long_to_wait() {
 fn silence_may_have_had_its_effect() {
     let cause = || io::Error::other("reset by peer").into();
     for silence in [
-        Silence::Unreachable(cause()),
         Silence::Timeout(cause()),
         Silence::Lost(cause()),
         Silence::TooLong,
@@ -296,6 +295,18 @@ fn silence_may_have_had_its_effect() {
         let words = silence.to_string();
         let error = super::silence("deployVirtualMachine", silence);
         assert!(matches!(error, CloudError::Uncertain { .. }), "{error}");
+        assert!(error.to_string().contains(&words), "{error}");
+        assert!(error.source().is_some());
+    }
+}
+
+#[test]
+fn a_server_that_was_not_reached_took_nothing_in() {
+    let cause = || io::Error::other("refused").into();
+    for silence in [Silence::Unreachable(cause()), Silence::Untrusted(cause())] {
+        let words = silence.to_string();
+        let error = super::silence("deployVirtualMachine", silence);
+        assert!(matches!(error, CloudError::Unreachable { .. }), "{error}");
         assert!(error.to_string().contains(&words), "{error}");
         assert!(error.source().is_some());
     }
