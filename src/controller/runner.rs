@@ -15,16 +15,18 @@ use tracing::Instrument;
 
 use super::{
     Context,
+    account::Account,
     accounts::AccountError,
     journal::{self, About, Entry},
     queue::Urgency,
     reconcile::{Next, RoundError, reconcile, record},
 };
 use crate::{
-    cloud::{CloudError, Connect},
+    cloud::{Cloud, CloudError, Connect},
     store::StoreError,
     types::{
         account::{CloudAccount, CloudAccountStatus},
+        inventory::Catalogue,
         machine::{Machine, Phase},
         meta::{
             Condition, ConditionStatus, Kind, Object, ObjectKey, ResourceVersion, set_condition,
@@ -341,47 +343,37 @@ async fn account_round<K: Connect>(cx: &Context<K>, key: &ObjectKey) -> Result<N
             tell_account(&mut status, &object, reason, message, now);
             Next::After(Duration::from_secs(60))
         }
-        Ok(account) => {
-            let looked = async {
-                let catalogue = account.catalogue(Duration::from_secs(600)).await?;
-                if !account.knows_jobs() {
-                    account.jobs().await?;
-                }
-                account.observe().await?;
-                Ok::<_, CloudError>(catalogue)
-            };
-            match looked.await {
-                Ok(catalogue) => {
-                    status.version = Some(catalogue.version.clone());
-                    status.rights = Some(catalogue.rights);
-                    status.virtual_machines = u64::try_from(account.virtual_machines()).ok();
-                    match &catalogue.zone {
-                        Some(_) => tell_account(&mut status, &object, "", String::new(), now),
-                        None => {
-                            let zones: Vec<&str> = catalogue
-                                .zones
-                                .iter()
-                                .map(|zone| zone.name.as_str())
-                                .collect();
-                            let message = format!(
-                                "spec.zone: {} names no zone, or not just one; there are: {}",
-                                object.spec.zone.as_deref().unwrap_or("nothing"),
-                                zones.join(", ")
-                            );
-                            tell_account(&mut status, &object, "ZoneNotFound", message, now);
-                        }
+        Ok(account) => match look(&account).await {
+            Ok(catalogue) => {
+                status.version = Some(catalogue.version.clone());
+                status.rights = Some(catalogue.rights);
+                status.virtual_machines = u64::try_from(account.virtual_machines()).ok();
+                match &catalogue.zone {
+                    Some(_) => tell_account(&mut status, &object, "", String::new(), now),
+                    None => {
+                        let zones: Vec<&str> = catalogue
+                            .zones
+                            .iter()
+                            .map(|zone| zone.name.as_str())
+                            .collect();
+                        let message = format!(
+                            "spec.zone: {} names no zone, or not just one; there are: {}",
+                            object.spec.zone.as_deref().unwrap_or("nothing"),
+                            zones.join(", ")
+                        );
+                        tell_account(&mut status, &object, "ZoneNotFound", message, now);
                     }
-                    let resync = account.spec().resync_interval.get();
-                    Next::After(resync + cx.ids.jitter(resync / 10))
                 }
-                Err(error) => {
-                    let message = super::status::chain(&error);
-                    tell_account(&mut status, &object, error.reason(), message, now);
-                    let denied = matches!(error, CloudError::Denied { .. });
-                    Next::After(if denied { DENIED_PAUSE } else { LOOK_AGAIN })
-                }
+                let resync = account.spec().resync_interval.get();
+                Next::After(resync + cx.ids.jitter(resync / 10))
             }
-        }
+            Err(error) => {
+                let message = super::status::chain(&error);
+                tell_account(&mut status, &object, error.reason(), message, now);
+                let denied = matches!(error, CloudError::Denied { .. });
+                Next::After(if denied { DENIED_PAUSE } else { LOOK_AGAIN })
+            }
+        },
     };
     status.last_look = match cx.accounts.get(&cx.store, &key.namespace, &key.name).await {
         Ok(account) => account.looked_at().map(|at| minute(at, status.last_look)),
@@ -395,6 +387,16 @@ async fn account_round<K: Connect>(cx: &Context<K>, key: &ObjectKey) -> Result<N
         cx.store.update_status(Object::encode(&told)).await?;
     }
     Ok(next)
+}
+
+/// Looks at an account; gives what it offers.
+async fn look<C: Cloud>(account: &Account<C>) -> Result<Arc<Catalogue>, CloudError> {
+    let catalogue = account.catalogue(Duration::from_secs(600)).await?;
+    if !account.knows_jobs() {
+        account.jobs().await?;
+    }
+    account.observe().await?;
+    Ok(catalogue)
 }
 
 /// A time that is told anew only when a minute has passed, so that a healthy account is not
