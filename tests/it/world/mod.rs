@@ -459,6 +459,18 @@ impl World {
         requests
     }
 
+    /// Waits until an event says something: events are written beside the rounds.
+    pub(crate) async fn tells(&self, words: &str) {
+        let wait = async {
+            while !self.told().await.iter().any(|event| event.contains(words)) {
+                tokio::time::sleep(GLANCE).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+            panic!("not told: {words}: {:#?}", self.told().await);
+        }
+    }
+
     /// What was told, as `reason: message`.
     pub(crate) async fn told(&self) -> Vec<String> {
         let events: Vec<Event> = self.store.list_as(Some("default")).await.unwrap();
