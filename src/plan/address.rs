@@ -12,13 +12,13 @@ use crate::types::{
 impl Planner<'_> {
     /// The next step of each machine's public address, and of addresses left half taken.
     pub(super) fn addresses(&mut self) {
+        self.release_strays();
         for wish in self.wish.machines.clone() {
             match wish.public {
                 true => self.address(&wish),
                 false => self.release_address(&wish.name, "the manifest wants it no more"),
             }
         }
-        self.release_strays();
     }
 
     fn address(&mut self, wish: &MachineWish) {
@@ -68,6 +68,11 @@ impl Planner<'_> {
             self.set_address(&machine, Some(back));
             return;
         }
+        if self.giving_back() {
+            let message = "one that a lost command left half taken is given back first";
+            self.wait(subject, "WaitingOnAddress", message);
+            return;
+        }
         let (reason, ip) = match record.lost_address {
             Some(ip) if record.lost_address_taken => {
                 (format!("it lost {ip}, which is not to be had again"), None)
@@ -83,6 +88,16 @@ impl Planner<'_> {
             }
         }
         self.step(step);
+    }
+
+    /// Whether a stray is on its way back. CloudStack gives the address that it got last to whoever
+    /// asks next, under the same id: a lease that came before the release was seen to end would be
+    /// taken for what was released.
+    fn giving_back(&self) -> bool {
+        let stray = |subject: &str| subject.starts_with("stray ");
+        let mut pending = self.plan.ledger.pending.iter();
+        let mut steps = self.plan.steps.iter();
+        pending.any(|pending| stray(&pending.subject)) || steps.any(|step| stray(&step.subject))
     }
 
     /// An address that was missed in a look, and even by id, and is there after all.

@@ -538,6 +538,31 @@ fn what_an_earlier_controller_recorded_long_ago_may_have_been_sent_at_its_end() 
 }
 
 #[test]
+fn no_address_is_asked_for_while_one_is_given_back() {
+    let mut world = settled();
+    world.ledger.strays.insert(AddressId::new("stuck"));
+    let record = world.ledger.machines.get_mut("ims-bono-0").unwrap();
+    let had = record.public_address.take().unwrap();
+    world.inventory.addresses.remove(&had.id);
+    let (plan, sent) = world.round();
+    let commands = sent.iter().map(|step| step.action.command());
+    let commands: Vec<&str> = commands
+        .filter(|command| command.ends_with("IpAddress"))
+        .collect();
+    assert_eq!(commands, ["disassociateIpAddress"]);
+    let wait = plan
+        .waits
+        .iter()
+        .find(|wait| wait.subject == "address ims-bono-0");
+    assert_eq!(wait.unwrap().reason, "WaitingOnAddress");
+    let taken = world.settle();
+    let taken = taken
+        .iter()
+        .filter(|step| step.starts_with("associateIpAddress"));
+    assert_eq!(taken.count(), 1);
+}
+
+#[test]
 fn a_stuck_address_is_given_back_until_no_list_of_stuck_ones_shows_it() {
     let mut world = settled();
     let stuck = AddressId::new("stuck");
