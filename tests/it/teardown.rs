@@ -63,11 +63,9 @@ async fn a_deleted_stack_leaves_nothing_where_the_account_may_expunge() {
         sim.vms.values().filter(|vm| vm.account == tenant).count()
     });
     assert_eq!(left, 0, "destroyed VMs were purged");
-    let told = world.told().await.join("\n");
-    assert!(
-        told.contains("an audit of the account finds nothing of the stack"),
-        "{told}"
-    );
+    world
+        .tells("an audit of the account finds nothing of the stack")
+        .await;
     let machines: Vec<weir::types::machine::Machine> =
         world.store.list_as(Some("default")).await.unwrap();
     assert!(machines.is_empty());
