@@ -57,7 +57,24 @@ enum Stage {
         overdue: bool,
         looked: bool,
     },
+    /// It did all it does when it was answered.
+    Done(Timestamp),
+    /// CloudStack no longer listed its job.
     Ended(Timestamp),
+    /// That it ended was told, and its object has not settled it yet. One that CloudStack does not
+    /// know may still be on its way to it: it is looked for at each round, and not followed anew,
+    /// which would make it look as if it ran.
+    Told,
+}
+
+impl Stage {
+    /// When it was over, if that is still to be told.
+    fn over(&self) -> Option<Timestamp> {
+        match self {
+            Self::Done(at) | Self::Ended(at) => Some(*at),
+            Self::InHand | Self::Running { .. } | Self::Told => None,
+        }
+    }
 }
 
 /// Commands of one object that are told together.
@@ -134,7 +151,7 @@ impl Jobs {
     /// The command did all it does when it was answered.
     pub(super) fn done(&mut self, job: &JobId, now: Timestamp) {
         if let Some((_, stage)) = self.commands.get_mut(job) {
-            *stage = Stage::Ended(now);
+            *stage = Stage::Done(now);
         }
     }
 
@@ -155,12 +172,14 @@ impl Jobs {
 
     /// Commands that have not been told yet: to their objects they are on their way.
     pub(super) fn untold(&self) -> impl Iterator<Item = &JobId> {
-        self.commands.keys()
+        let untold = |(_, (_, stage)): &(&JobId, &(Command, Stage))| !matches!(stage, Stage::Told);
+        self.commands.iter().filter(untold).map(|(job, _)| job)
     }
 
     /// Whether the end of the command has been told, or was never anybody's business.
     pub(super) fn told(&self, job: &JobId) -> bool {
-        !matches!(self.commands.get(job), Some((_, Stage::Ended(_))))
+        let command = self.commands.get(job);
+        command.is_none_or(|(_, stage)| stage.over().is_none())
     }
 
     /// Commands without an answer.
@@ -185,7 +204,8 @@ impl Jobs {
 
     fn groups(&self) -> BTreeMap<Group<'_>, Vec<&(Command, Stage)>> {
         let mut groups: BTreeMap<Group<'_>, Vec<_>> = BTreeMap::new();
-        for entry in self.commands.values() {
+        let untold = |entry: &&(Command, Stage)| !matches!(entry.1, Stage::Told);
+        for entry in self.commands.values().filter(untold) {
             groups.entry(self.group(&entry.0)).or_default().push(entry);
         }
         groups
@@ -201,10 +221,7 @@ impl Jobs {
     }
 
     fn next_of(&self, group: &[&(Command, Stage)]) -> Option<(Timestamp, Ask)> {
-        let ended = group.iter().filter_map(|(_, stage)| match stage {
-            Stage::Ended(at) => Some(*at),
-            _ => None,
-        });
+        let ended = group.iter().filter_map(|(_, stage)| stage.over());
         let tell = ended.min().map(|at| match complete(group) {
             true => (at, Ask::Tell),
             false => (at + TOGETHER, Ask::Tell),
@@ -234,7 +251,7 @@ impl Jobs {
             let late = |at: Timestamp| between(at, now) >= TOGETHER;
             let late = group
                 .iter()
-                .any(|(_, stage)| matches!(stage, Stage::Ended(at) if late(*at)));
+                .any(|(_, stage)| stage.over().is_some_and(late));
             if complete(&group) || late {
                 due.insert((key.clone(), kind.to_owned(), leads));
             }
@@ -247,12 +264,15 @@ impl Jobs {
             } else {
                 (command.kind, command.leads)
             };
-            let ends = matches!(stage, Stage::Ended(_))
+            let ends = stage.over().is_some()
                 && due.contains(&(command.key.clone(), kind.to_owned(), leads));
-            if ends {
-                told.add(command);
+            if !ends {
+                return true;
             }
-            !ends
+            told.add(command);
+            let job = matches!(stage, Stage::Ended(_));
+            *stage = Stage::Told;
+            job
         });
         told
     }
@@ -317,9 +337,7 @@ impl Jobs {
 }
 
 fn complete(group: &[&(Command, Stage)]) -> bool {
-    group
-        .iter()
-        .all(|(_, stage)| matches!(stage, Stage::Ended(_)))
+    group.iter().all(|(_, stage)| stage.over().is_some())
 }
 
 fn in_hand(group: &[&(Command, Stage)]) -> bool {
@@ -444,6 +462,22 @@ mod tests {
         assert_eq!(jobs.next(), Some((last, Ask::Look)), "a quick one");
         assert!(!jobs.look(last).keys.is_empty());
         assert_eq!(jobs.next().unwrap().1, Ask::Poll, "a look is tried once");
+    }
+
+    #[test]
+    fn a_job_that_cloudstack_does_not_know_is_told_once() {
+        let mut jobs = usual();
+        let follow = |jobs: &mut Jobs, at| jobs.follow(job("lost"), command("createTags"), at);
+        follow(&mut jobs, START);
+        let at = START + ms(600);
+        jobs.polled(&[].into(), at, at);
+        assert_eq!(jobs.tell(at).keys, [key()].into());
+        // Its object asked for it, was told that it is unknown, and waits: it may be late.
+        follow(&mut jobs, at);
+        assert_eq!((jobs.untold().count(), jobs.next()), (0, None));
+        jobs.settled(&job("lost"), at);
+        follow(&mut jobs, at);
+        assert_eq!(jobs.untold().count(), 1);
     }
 
     #[test]
