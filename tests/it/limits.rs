@@ -218,7 +218,8 @@ async fn a_job_that_never_ends_is_told_and_holds_up_nothing_else() {
     world.broken(stop("sprout-0"));
     world
         .until("the start is on its way", |status| {
-            !status.ledger.pending.is_empty()
+            // A request that was signed before time leaps would be too old when it arrives.
+            !status.ledger.pending.is_empty() && !world.writes().is_empty()
         })
         .await;
     world.clock.advance(Duration::from_secs(16 * 60));

@@ -416,25 +416,45 @@ impl World {
         id.unwrap_or_else(|| panic!("there is no VM {name}: {:#}", self.sim.overview()))
     }
 
-    /// Waits for two further looks at everything.
+    /// Waits for two further looks at everything, and for rounds that decided on them.
     pub(crate) async fn seen_again(&self) {
         let looks = || {
             let requests = self.sim.requests();
-            requests
-                .iter()
-                .filter(|request| request.command == "listVPCs")
-                .count()
+            ["listVPCs", "listVirtualMachines"].map(|command| {
+                let asked = requests.iter().filter(|request| request.command == command);
+                asked.count()
+            })
         };
-        let enough = looks() + 3;
+        let enough = looks().map(|so_far| so_far + 3);
         let wait = async {
-            while looks() < enough {
+            while looks()
+                .iter()
+                .zip(enough)
+                .any(|(looks, enough)| *looks < enough)
+            {
+                tokio::time::sleep(GLANCE).await;
+            }
+            let enough = self.rounds() + 2;
+            while self.rounds() < enough {
                 tokio::time::sleep(GLANCE).await;
             }
         };
         assert!(
             tokio::time::timeout(PATIENCE, wait).await.is_ok(),
-            "no further look"
+            "no further look after {PATIENCE:?}: {:?}, {} rounds",
+            looks(),
+            self.rounds()
         );
+    }
+
+    /// Rounds that ended so far, of all stacks.
+    fn rounds(&self) -> u64 {
+        let text = self.context.metrics.text();
+        let mut lines = text.lines();
+        let count = lines.find_map(|line| {
+            line.strip_prefix("weir_reconcile_seconds_count{kind=\"clearwaterstack\"} ")
+        });
+        count.map_or(0, |count| count.parse().unwrap())
     }
 
     /// The commands that Weir sent to change something, oldest first.
