@@ -16,7 +16,7 @@ use crate::types::{
 const FIRST_HOST: u32 = 10;
 
 /// What is said of a look that is torn.
-const TORN: &str = "it is not listed, and VMs in it still are; looking again";
+const TORN: &str = "it is not listed, and what is in it still is; looking again";
 
 impl Planner<'_> {
     /// The network from the outside in; what is inside waits until what is around it stands.
@@ -97,7 +97,7 @@ impl Planner<'_> {
                     self.wait("vpc", "WaitingOnVpc", format!("VPC {id} is {}", vpc.state));
                     return;
                 }
-                None if self.torn_look() => {
+                None if self.torn_vpc(&id) => {
                     self.wait("vpc", "Confirming", TORN);
                     return;
                 }
@@ -123,16 +123,18 @@ impl Planner<'_> {
         self.create("vpc", action, "the stack needs its VPC");
     }
 
-    /// Whether VMs are shown in a tier that is not. The lists of a look are read one beside the
-    /// other; one that was read before a tier was deleted must not be told from by one that was read
-    /// after.
-    fn torn_look(&self) -> bool {
-        let inventory = self.input.inventory;
+    /// Whether anything is shown in a VPC that is not. The lists of a look are read one beside the
+    /// other; one that was read before a deletion must not be told from by one that was read after.
+    fn torn_vpc(&self, vpc: &VpcId) -> bool {
         let tier = self.plan.ledger.tier.as_ref();
-        tier.is_some_and(|tier| {
-            let mut vms = inventory.vms_in_network(tier);
-            !inventory.networks.contains_key(tier) && vms.any(|vm| !vm.state.dead())
-        })
+        let mut networks = self.input.inventory.networks_of(vpc);
+        networks.next().is_some() || tier.is_some_and(|tier| self.torn_tier(tier))
+    }
+
+    /// The same of a tier.
+    fn torn_tier(&self, tier: &NetworkId) -> bool {
+        let mut vms = self.input.inventory.vms_in_network(tier);
+        vms.any(|vm| !vm.state.dead())
     }
 
     /// What was inside a VPC went with it; machines and addresses are confirmed one by one.
@@ -271,7 +273,7 @@ impl Planner<'_> {
                 self.tier_acl(&id);
                 return;
             }
-            if self.torn_look() {
+            if self.torn_tier(&id) {
                 self.wait("tier", "Confirming", TORN);
                 return;
             }

@@ -403,6 +403,24 @@ fn a_deleted_vpc_is_made_again_with_all_that_was_in_it() {
 }
 
 #[test]
+fn a_vpc_whose_tier_is_still_listed_is_not_taken_for_gone() {
+    let mut world = settled();
+    world.inventory.vpcs.clear();
+    let before = world.ledger.clone();
+    let (plan, steps) = world.round();
+    assert!(steps.is_empty(), "{steps:?}");
+    assert_eq!(
+        (plan.ledger.vpc, plan.ledger.tier),
+        (before.vpc, before.tier)
+    );
+    world.inventory = empty();
+    let (plan, _) = world.round();
+    assert_eq!(plan.held_back, Option::None);
+    world.settle();
+    assert_eq!(world.inventory.vms.len(), 5);
+}
+
+#[test]
 fn a_tier_whose_vms_are_still_listed_is_not_taken_for_gone() {
     let mut world = settled();
     let networks = std::mem::take(&mut world.inventory.networks);
