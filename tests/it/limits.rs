@@ -241,10 +241,10 @@ async fn a_job_that_never_ends_is_told_and_holds_up_nothing_else() {
     world
         .until("the other is repaired", |status| {
             let mut roles = status.roles.iter();
-            roles.any(|(role, counts)| role.name() == "homestead" && counts.ready == 1)
+            world.writes().len() == 2
+                && roles.any(|(role, counts)| role.name() == "homestead" && counts.ready == 1)
         })
         .await;
-    world.seen_again().await;
     assert_eq!(world.writes(), ["startVirtualMachine"; 2]);
     world.tells("JobStuck: ").await;
     let told = world.told().await;
@@ -361,7 +361,9 @@ async fn a_list_of_more_than_one_page_is_read_to_its_end_or_not_at_all() {
     });
     world.seen_again().await;
     world.broken(stop("sprout-0"));
-    world.seen_again().await;
+    world
+        .until("repair is sent", |_| !world.writes().is_empty())
+        .await;
     world.settled().await;
     assert_eq!(world.writes(), ["startVirtualMachine"]);
     let pages = |page: &str| {

@@ -352,7 +352,11 @@ async fn who_is_scaled_in_stays_while_too_few_of_the_others_serve() {
             vm: name.to_owned(),
         });
     }
-    world.seen_again().await;
+    world
+        .until("seen", |status| {
+            status.ready_replicas + 2 == status.replicas
+        })
+        .await;
     world.change(sprouts(2)).await;
     world
         .until("held", |status| {
