@@ -1,5 +1,7 @@
 //! Public addresses and the static NAT that leads each to its machine's VM.
 
+use std::sync::Arc;
+
 use super::{Planner, Step, address_subject, wish::MachineWish};
 use crate::types::{
     action::{Action, Answer, Question, mark},
@@ -13,9 +15,9 @@ impl Planner<'_> {
     /// The next step of each machine's public address, and of addresses left half taken.
     pub(super) fn addresses(&mut self) {
         self.release_strays();
-        for wish in self.wish.machines.clone() {
+        for wish in Arc::clone(&self.wish.machines).iter() {
             match wish.public {
-                true => self.address(&wish),
+                true => self.address(wish),
                 false => self.release_address(&wish.name, "the manifest wants it no more"),
             }
         }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use std::sync::Arc;
+
 use super::{Health, Planner, machine_subject, remedy};
 use crate::types::{
     action::{Action, Deploy, mark},
@@ -29,7 +31,7 @@ impl Planner<'_> {
     pub(super) fn hold_back(&mut self) {
         let total = self.wish.machines.len();
         let mut dead = Vec::new();
-        for wish in self.wish.machines.clone() {
+        for wish in Arc::clone(&self.wish.machines).iter() {
             let Some(record) = self.plan.ledger.machines.get(&wish.name) else {
                 continue;
             };
@@ -37,7 +39,7 @@ impl Planner<'_> {
                 *self.away.entry(wish.role).or_default() += 1;
             }
             if self.looks_dead(&wish.name, record) {
-                dead.push(wish.name);
+                dead.push(wish.name.clone());
             }
         }
         let limit = self.spec().remediation.max_unhealthy.of(total);

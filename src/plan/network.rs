@@ -1,6 +1,6 @@
 //! The VPC, its network ACL list, the tier, the affinity groups, and each machine's place.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
 use super::{Planner, Step, address_subject, machine_subject, wish};
 use crate::types::{
@@ -409,8 +409,8 @@ impl Planner<'_> {
         for (name, record) in &mut self.plan.ledger.machines {
             record.retiring = !wished.contains(name.as_str());
         }
-        for wish in self.wish.machines.clone() {
-            self.record(&wish);
+        for wish in Arc::clone(&self.wish.machines).iter() {
+            self.record(wish);
         }
     }
 

@@ -17,10 +17,10 @@ pub(super) fn user_data(
     record: &MachineRecord,
 ) -> (String, String) {
     let text = cloud_config(spec, wish, record);
-    let mut hash = String::with_capacity(64);
-    for byte in Sha256::digest(&text) {
-        write!(hash, "{byte:02x}").expect("a String takes every write");
-    }
+    let digits = Sha256::digest(&text)
+        .into_iter()
+        .flat_map(|byte| [byte >> 4, byte & 15].map(|nibble| char::from_digit(nibble.into(), 16)));
+    let hash = digits.flatten().collect();
     (text, hash)
 }
 

@@ -1,6 +1,6 @@
 //! What exactly a manifest asks for: names resolved to ids, defaults filled in, rules numbered.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use ipnet::Ipv4Net;
 
@@ -30,7 +30,8 @@ pub(super) struct Wish {
     pub vpc_offering: Option<OfferingId>,
     pub tier_offering: Option<OfferingId>,
     pub rules: Vec<(u32, RuleSpec)>,
-    pub machines: Vec<MachineWish>,
+    /// Shared, since each part of the planner goes through them while it changes the plan.
+    pub machines: Arc<[MachineWish]>,
 }
 
 /// A machine as the manifest asks for it.
@@ -103,7 +104,7 @@ impl Wish {
             vpc_offering: vpc_offering.map(OfferingId::new),
             tier_offering: tier_offering.map(OfferingId::new),
             rules: rules(spec),
-            machines,
+            machines: machines.into(),
         })
     }
 }

@@ -10,7 +10,7 @@ mod lost;
 mod running;
 mod stopped;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{MachineView, Planner, machine_subject, userdata, wish, wish::MachineWish};
 use crate::types::{
@@ -32,26 +32,29 @@ struct Case<'a> {
 impl Planner<'_> {
     /// The next step of each machine that is wanted.
     pub(super) fn machines(&mut self) {
-        for wish in self.wish.machines.clone() {
-            self.replace_on_request(&wish);
+        for wish in Arc::clone(&self.wish.machines).iter() {
+            self.replace_on_request(wish);
             let Some(record) = self.plan.ledger.machines.get(&wish.name).cloned() else {
                 continue;
             };
-            let user_data = userdata::user_data(self.spec(), &wish, &record);
+            let user_data = userdata::user_data(self.spec(), wish, &record);
             let subject = machine_subject(&wish.name);
             let group = wish::affinity_kind(self.spec(), wish.role).unwrap_or("no group");
-            let print = format!(
-                "{} {} {} {} {group}",
-                wish.template, wish.offering, record.private_address, user_data.1
+            let (address, hash) = (record.private_address, &user_data.1);
+            self.consider(
+                &subject,
+                format_args!(
+                    "{} {} {address} {hash} {group}",
+                    wish.template, wish.offering
+                ),
             );
-            self.consider(&subject, &print);
             let view = self.machine(&Case {
                 subject,
-                wish: &wish,
+                wish,
                 record,
                 user_data,
             });
-            self.plan.machines.insert(wish.name, view);
+            self.plan.machines.insert(wish.name.clone(), view);
         }
     }
 
