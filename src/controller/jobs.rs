@@ -21,8 +21,11 @@ use crate::types::{id::JobId, inventory::List, meta::ObjectKey};
 /// be instant, little beside a real job.
 const FIRST_LOOK: Duration = Duration::from_millis(40);
 
+/// How long after its expected end a job is asked for: right after it, and not right before.
+const SLACK: Duration = Duration::from_millis(20);
+
 /// Shortest time between two polls for one job.
-const SHORTEST_STEP: Duration = Duration::from_millis(100);
+const SHORTEST_STEP: Duration = Duration::from_millis(60);
 
 /// Longest time between two polls for one job.
 const LONGEST_STEP: Duration = Duration::from_secs(10);
@@ -138,7 +141,7 @@ impl Jobs {
     }
 
     fn running(&self, command: &Command, now: Timestamp) -> Stage {
-        let expected = self.pace.expected(command.kind).max(FIRST_LOOK);
+        let expected = (self.pace.expected(command.kind) + SLACK).max(FIRST_LOOK);
         let early = self.pace.would_tell(command.kind) || self.pace.quick();
         Stage::Running {
             since: now,
@@ -235,13 +238,18 @@ impl Jobs {
         let latest = due().min().map(|first| first + TOGETHER);
         let all = due().max().filter(|_| !in_hand(group));
         let at = [latest, all].into_iter().flatten().min();
-        let look = self.pace.quick()
-            && group.iter().all(|(command, stage)| match stage {
-                Stage::Running { looked, .. } => command.shown && !looked,
-                _ => true,
-            });
+        let look = group.iter().all(|(command, stage)| match stage {
+            Stage::Running { looked, .. } => !looked && self.looks(command),
+            _ => true,
+        });
         let ask = at.map(|at| (at, if look { Ask::Look } else { Ask::Poll }));
         [tell, ask].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// Whether the lists are asked instead of the job, at first. Where one waits for nothing else,
+    /// that is a request less on the way of all others; where jobs end at once, it always is.
+    fn looks(&self, command: &Command) -> bool {
+        command.shown && (command.leads || self.pace.quick())
     }
 
     /// Tells of the groups that have ended, or of what has ended in those that take too long.
@@ -280,9 +288,12 @@ impl Jobs {
     /// Has those looked at that are due; whether they have ended is for the lists to tell.
     pub(super) fn look(&mut self, now: Timestamp) -> Told {
         let mut told = Told::default();
+        let quick = self.pace.quick();
         for (command, stage) in self.commands.values_mut() {
             if let Stage::Running { next, looked, .. } = stage
                 && *next <= now
+                && command.shown
+                && (command.leads || quick)
             {
                 *looked = true;
                 *next = now + SHORTEST_STEP;
@@ -314,7 +325,7 @@ impl Jobs {
                 *overdue |= over.is_some();
                 if *next <= now {
                     let step = (over.unwrap_or_default() / 4).clamp(SHORTEST_STEP, LONGEST_STEP);
-                    *next = (*since + expected).max(now + step);
+                    *next = (*since + expected + SLACK).max(now + step);
                 }
             } else if *since < asked {
                 match *overdue || age < expected {
@@ -330,7 +341,7 @@ impl Jobs {
     pub(super) fn put_off(&mut self, now: Timestamp) {
         for (_, stage) in self.commands.values_mut() {
             if let Stage::Running { next, .. } = stage {
-                *next = (*next).max(now + 10 * SHORTEST_STEP);
+                *next = (*next).max(now + Duration::from_secs(1));
             }
         }
     }
@@ -400,7 +411,7 @@ mod tests {
             at = next;
             jobs.polled(&[job("a")].into(), at, at);
         }
-        assert_eq!(steps[0], ms(5_400));
+        assert_eq!(steps[0], ms(5_400) + SLACK);
         assert_eq!(steps[1], SHORTEST_STEP);
         assert_eq!(*steps.last().unwrap(), LONGEST_STEP);
         jobs.polled(&[].into(), at, at);
@@ -421,7 +432,7 @@ mod tests {
         }
         jobs.started(&job("first"), START);
         jobs.started(&job("b"), START);
-        let at = START + ms(60);
+        let at = START + ms(80);
         jobs.polled(&[].into(), at, at);
         assert!(!jobs.tell(at).keys.is_empty(), "the first is told");
         assert!(
@@ -429,7 +440,7 @@ mod tests {
             "c is in hand"
         );
         jobs.started(&job("c"), at);
-        let at = at + ms(60);
+        let at = at + ms(80);
         jobs.polled(&[].into(), at, at);
         assert!(!jobs.tell(at).keys.is_empty());
         assert_eq!(jobs.untold().count(), 0);

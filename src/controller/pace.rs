@@ -44,7 +44,7 @@ impl Pace {
         if self.would_tell(kind) {
             self.scale = Some(1.0);
         }
-        self.learned.insert(kind, expected * 31 / 32);
+        self.learned.insert(kind, expected * 127 / 128);
     }
 
     /// Learns from a job that was seen to end `took` after its submit.

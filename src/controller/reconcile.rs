@@ -25,7 +25,7 @@ use crate::{
     plan::{self, Health, Input, Plan, check, settle},
     store::StoreError,
     types::{
-        action::{Action, Answers},
+        action::{Action, Answers, TagKind},
         id::{JobId, VmId},
         inventory::{Catalogue, Inventory},
         ledger::Ledger,
@@ -338,17 +338,19 @@ async fn act_and_tell<K: Connect>(
     Ok(Next::After(over.map_or(next, |over| next.min(over))))
 }
 
-/// Has steps sent that are recorded, those first that others wait for.
+/// Has steps sent that are recorded: first what is nearest to a machine that runs.
 fn hand_over<C: Cloud>(
     account: &Account<C>,
     key: &ObjectKey,
     steps: impl Iterator<Item = (check::CheckedStep, JobId)>,
     decided: &Decided,
 ) {
+    let mut steps: Vec<_> = steps.collect();
+    steps.sort_by_key(|(step, _)| way_to_go(&step.step().action));
     let mut first = BTreeSet::new();
     let follow = |(step, job): (check::CheckedStep, JobId)| {
         let action = &step.step().action;
-        let leads = first.insert(action.command()) && others_wait(action, decided);
+        let leads = others_wait(action, decided) && first.insert(action.command());
         let follow = match (leads, action) {
             (true, Action::StartVm { .. }) => Follow::FirstStart,
             (true, _) => Follow::Leading,
@@ -356,20 +358,41 @@ fn hand_over<C: Cloud>(
         };
         (step, job, follow)
     };
-    let steps: Vec<_> = steps.map(follow).collect();
+    let steps: Vec<_> = steps.into_iter().map(follow).collect();
     if !steps.is_empty() {
         account.hand_over(key, steps);
     }
 }
 
-/// Whether a command is the first of its kind on the way to the one machine that brings the tier
-/// up, for which all others wait.
+/// How many kinds of command still lie between this one and a machine that runs. What serves no
+/// machine has the longest way.
+const fn way_to_go(action: &Action) -> u8 {
+    match action {
+        Action::StartVm { .. } => 0,
+        Action::Tag {
+            kind: TagKind::UserVm,
+            ..
+        }
+        | Action::EnableStaticNat { .. } => 1,
+        Action::DeployVm(_) => 2,
+        Action::CreateTier { .. } | Action::AssociateAddress { .. } => 3,
+        _ => 4,
+    }
+}
+
+/// Whether a command is on the way to the one machine that brings the tier up, for which all
+/// others wait; if so, the first of its kind is.
 fn others_wait(action: &Action, decided: &Decided) -> bool {
     let mut records = decided.ledger.machines.values();
     match action {
         Action::AssociateAddress { .. } => records.all(|record| record.public_address.is_none()),
         Action::DeployVm(_) => records.all(|record| record.vm.is_none()),
-        Action::StartVm { .. } => {
+        Action::EnableStaticNat { .. }
+        | Action::StartVm { .. }
+        | Action::Tag {
+            kind: TagKind::UserVm,
+            ..
+        } => {
             let tier = decided.ledger.tier.as_ref();
             let tier = tier.and_then(|tier| decided.inventory.networks.get(tier));
             let down = tier.is_some_and(|tier| tier.state == "Allocated");
