@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
 pub(crate) mod figures;
+pub(crate) mod fleet;
 pub(crate) mod ideal;
 pub(crate) mod manifest;
 pub(crate) mod stage;
