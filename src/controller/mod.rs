@@ -6,10 +6,12 @@
 //! - [`account`], [`accounts`]: the shared view of each CloudStack account, and what is on its way;
 //!   `jobs` and `pace` say when to ask what became of it.
 //! - [`status`], [`machines`], [`journal`]: telling: status, `Machine` objects, events.
+//! - `drift`, `audit`: what is told of drift, and of what is left after a delete.
 //! - [`probe`]: asking machines whether they serve.
 
 pub mod account;
 pub mod accounts;
+mod audit;
 mod drift;
 mod jobs;
 pub mod journal;

@@ -17,6 +17,7 @@ use super::{
     Context,
     account::{Account, Answer, Follow},
     accounts::AccountError,
+    audit,
     journal::{About, Entry},
     machines, status,
 };
@@ -454,18 +455,7 @@ async fn audit_and_let_go<K: Connect>(
     stack: ClearwaterStack,
     account: &Account<K::Cloud>,
 ) -> Result<Next, RoundError> {
-    let inventory = account.observe_within(Duration::ZERO).await?;
-    let uid = stack.meta().stored_uid();
-    let left: Vec<String> = inventory
-        .vms_of_stack(uid)
-        .filter(|vm| !vm.state.dead())
-        .map(|vm| format!("VM {} ({})", vm.name, vm.id))
-        .chain(
-            inventory
-                .vpcs_of_stack(uid)
-                .map(|vpc| format!("VPC {}", vpc.id)),
-        )
-        .collect();
+    let left = audit::leftovers(account, stack.meta().stored_uid()).await?;
     let entry = match left.as_slice() {
         [] => Entry::normal(
             "Deleted",
