@@ -1,7 +1,7 @@
 //! How hard we press on an account: its pace, its lanes, and when to hold still.
 //!
 //! Five promises, each with its test: no more requests a second and no more in flight than the
-//! limits say; changes go ahead of reads, and reads ahead of what comes in bulk; no two
+//! limits say; changes go ahead of reads, and reads for a while ahead of what comes in bulk; no two
 //! `associateIpAddress` at once; no more deploys of one tier at once than its limit; after a 429
 //! or a server in trouble everybody waits. All waits are on tokio's time and cancel-safe: whoever
 //! stops waiting leaves the queue.
@@ -30,6 +30,10 @@ const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// A fifth of a second's requests may come in one burst. CloudStack's throttle counts in windows:
 /// a pace of four fifths of what it allows, and this burst on top, stay below.
 const BURST_DIVISOR: u32 = 5;
+
+/// How long what comes in bulk lets reads pass. A stack that comes up takes about that long; looks
+/// that take all of a slow pace must not keep its rules back for ever.
+const BULK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whose turn comes first. Changes are few and are made on a look that ages; a resync can wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -203,6 +207,7 @@ enum Turn {
 struct Place {
     gate: Arc<Gate>,
     ticket: Ticket,
+    since: Instant,
 }
 
 impl Place {
@@ -215,6 +220,7 @@ impl Place {
         Self {
             gate: gate.clone(),
             ticket,
+            since: Instant::now(),
         }
     }
 
@@ -222,6 +228,12 @@ impl Place {
     fn try_pass(&mut self) -> Turn {
         let gate = &self.gate;
         let mut state = gate.state();
+        if self.ticket.0 == Priority::Bulk && self.since.elapsed() >= BULK_PATIENCE {
+            state.waiting.remove(&self.ticket);
+            // Its number is older than those of the reads that came since.
+            self.ticket.0 = Priority::Read;
+            state.waiting.insert(self.ticket);
+        }
         if state.waiting.first() != Some(&self.ticket) || state.in_flight >= gate.in_flight_max {
             return Turn::Later;
         }
@@ -351,6 +363,23 @@ mod tests {
         assert!(waited.is_err(), "a third passed");
         drop(first);
         assert!(third.now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reads_that_never_end_do_not_keep_bulk_back_for_ever() {
+        let governor = governor(4, 1);
+        let reads = async {
+            loop {
+                let one = || async { drop(governor.admit(Priority::Read).await) };
+                tokio::join!(one(), one(), one());
+            }
+        };
+        let bulk = tokio::time::timeout(2 * BULK_PATIENCE, governor.admit(Priority::Bulk));
+        let passed = tokio::select! {
+            passed = bulk => passed.is_ok(),
+            () = reads => false,
+        };
+        assert!(passed);
     }
 
     #[tokio::test(start_paused = true)]
