@@ -461,9 +461,10 @@ async fn a_bug_in_a_round_is_caught_told_and_tried_again() {
         .await;
     world.broken(stop("sprout-0"));
     world
-        .until("seen", |status| !not_planned(status, "InternalError", ""))
+        .until("repair is sent", |status| {
+            !not_planned(status, "InternalError", "") && !world.writes().is_empty()
+        })
         .await;
-    world.seen_again().await;
     world.settled().await;
     assert_eq!(world.panics.load(Ordering::SeqCst), 0);
     assert_eq!(world.writes(), ["startVirtualMachine"]);
