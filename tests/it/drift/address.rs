@@ -165,12 +165,9 @@ async fn an_address_stuck_in_allocating_is_found_by_its_job_and_given_back() {
         .add_fault(Fault::once("associateIpAddress", FaultKind::HangJob));
     world.apply(json!({})).await;
     world
-        .until("asked for", |status| {
-            let asked = |pending: &weir::types::ledger::Pending| {
-                pending.action.command() == "associateIpAddress"
-            };
-            status.ledger.pending.iter().any(asked)
-                && !world.sim.world(|sim| sim.next_change().is_some())
+        .until("half taken", |_| {
+            let half = |row: &weir::sim::world::Address| row.state == AddressState::Allocating;
+            world.sim.world(|sim| sim.addresses.values().any(half))
         })
         .await;
     let stuck = world.sim.world(|sim| {
