@@ -23,7 +23,7 @@ const MANY: usize = 100;
 
 /// How often a stack is built on the lab profile; the best counts, since whatever else the machine
 /// does can only make it slower.
-const TRIES: usize = 3;
+const TRIES: usize = 5;
 
 /// How far a real client may stay behind the ideal one.
 const BEHIND_MAX: f64 = 1.10;
@@ -131,15 +131,20 @@ async fn many(figures: &mut Figures) {
 /// A stack of seven on the lab profile, at several paces.
 async fn lab(figures: &mut Figures, chain: Duration) {
     println!("\ncreated, lab:");
-    let mut best = f64::INFINITY;
+    let mut tries = Vec::new();
     for _ in 0..TRIES {
-        let (tally, behind) = one_in_lab("50 requests a second (default)", json!({}), chain).await;
-        judge_creation(figures, "lab", &tally, 100.0);
-        best = best.min(behind);
-        if best <= BEHIND_MAX {
+        tries.push(one_in_lab("50 requests a second (default)", json!({}), chain).await);
+        if tries.iter().any(|(_, behind)| *behind <= BEHIND_MAX) {
             break;
         }
     }
+    let worst = tries
+        .iter()
+        .map(|(tally, _)| tally)
+        .max_by_key(|tally| tally.all());
+    judge_creation(figures, "lab", worst.expect("it was tried"), 100.0);
+    let best = tries.iter().map(|(_, behind)| *behind);
+    let best = best.fold(f64::INFINITY, f64::min);
     figures.at_most("created, lab: time ÷ chain", best, BEHIND_MAX);
     for (what, pace) in [("20 requests a second", 20), ("no pace", 1000)] {
         let limits = json!({"requestsPerSecond": pace});
