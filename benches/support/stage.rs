@@ -20,7 +20,7 @@ use weir::{
     clock::Clock,
     cloud::{
         Connect,
-        cloudstack::{CloudStack, CloudStackConfig, Unobserved},
+        cloudstack::{CloudStack, CloudStackConfig},
     },
     controller::{
         Context, Ids, accounts::Accounts, journal::Journal, probe::Probes, queue::Queue, runner,
@@ -87,18 +87,8 @@ impl Connect for Connector {
         api_key: &Confidential,
         secret_key: &Confidential,
     ) -> Result<CloudStack, String> {
-        CloudStack::connect(CloudStackConfig {
-            endpoint: spec.endpoint.clone(),
-            api_key: api_key.clone(),
-            secret_key: secret_key.clone(),
-            zone: spec.zone.clone(),
-            project: spec.project.clone(),
-            ca_bundle: spec.ca_bundle.clone(),
-            limits: spec.limits.clone(),
-            clock: self.0.clone(),
-            observer: Arc::new(Unobserved),
-        })
-        .map_err(|error| error.to_string())
+        CloudStack::connect(CloudStackConfig::of(spec, api_key, secret_key, &self.0))
+            .map_err(|error| error.to_string())
     }
 }
 

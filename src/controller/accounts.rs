@@ -197,7 +197,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        cloud::cloudstack::{CloudStack, CloudStackConfig, Unobserved},
+        cloud::cloudstack::{CloudStack, CloudStackConfig},
         types::{account::CloudAccountSpec, meta::API_VERSION, meta::Object},
     };
 
@@ -214,17 +214,12 @@ mod tests {
             secret_key: &Confidential,
         ) -> Result<CloudStack, String> {
             self.0.wait();
-            CloudStack::connect(CloudStackConfig {
-                endpoint: spec.endpoint.clone(),
-                api_key: api_key.clone(),
-                secret_key: secret_key.clone(),
-                zone: None,
-                project: None,
-                ca_bundle: None,
-                limits: spec.limits.clone(),
-                clock: Clock::system(),
-                observer: Arc::new(Unobserved),
-            })
+            CloudStack::connect(CloudStackConfig::of(
+                spec,
+                api_key,
+                secret_key,
+                &Clock::system(),
+            ))
             .map_err(|error| error.to_string())
         }
     }

@@ -196,15 +196,8 @@ impl Connect for Connector {
         secret_key: &Confidential,
     ) -> Result<CloudStack, String> {
         let config = CloudStackConfig {
-            endpoint: spec.endpoint.clone(),
-            api_key: api_key.clone(),
-            secret_key: secret_key.clone(),
-            zone: spec.zone.clone(),
-            project: spec.project.clone(),
-            ca_bundle: spec.ca_bundle.clone(),
-            limits: spec.limits.clone(),
-            clock: self.clock.clone(),
             observer: Arc::new(Counter(self.metrics.clone())),
+            ..CloudStackConfig::of(spec, api_key, secret_key, &self.clock)
         };
         CloudStack::connect(config).map_err(|error| error.to_string())
     }

@@ -160,20 +160,8 @@ async fn a_stack_deleted_while_it_comes_up_leaves_nothing() {
 async fn a_strangers_vm_in_the_tier_stops_the_delete_and_is_told() {
     let world = World::prepared(may_expunge, json!({})).await;
     let uid = world.stack().await.metadata.uid.unwrap().to_string();
-    let deploy = world.sim.world(|sim| {
-        let ours = sim.find_vm("ims-sprout-1").unwrap();
-        [
-            ("command", "deployVirtualMachine".to_owned()),
-            ("zoneid", sim.catalogue.zone_id().to_owned()),
-            ("serviceofferingid", ours.offering.clone()),
-            ("templateid", ours.template.clone()),
-            ("networkids", ours.nics[0].network.clone()),
-            ("name", "guest".to_owned()),
-            ("details[0].weirStack", uid),
-        ]
-    });
-    let deploy: Vec<(&str, &str)> = deploy.iter().map(|(n, v)| (*n, v.as_str())).collect();
-    world.stranger(&deploy).await;
+    let copy = [("name", "guest"), ("details[0].weirStack", uid.as_str())];
+    assert_eq!(world.somebody_deploys(&copy).await, 200);
     let guest = world.vm_id("guest");
     world.delete().await;
     world
@@ -201,23 +189,7 @@ async fn a_strangers_vm_in_the_tier_stops_the_delete_and_is_told() {
 async fn a_vpc_that_was_there_before_stays() {
     let world = World::start(Profile::Instant).await;
     world.sim.world(may_expunge);
-    let (zone, offering) = world.sim.world(|sim| {
-        let offering = sim.catalogue.vpc_offerings[0]["id"]
-            .as_str()
-            .unwrap()
-            .to_owned();
-        (sim.catalogue.zone_id().to_owned(), offering)
-    });
-    let vpc = world
-        .stranger(&[
-            ("command", "createVPC"),
-            ("name", "theirs"),
-            ("cidr", "10.0.0.0/16"),
-            ("zoneid", &zone),
-            ("vpcofferingid", &offering),
-        ])
-        .await;
-    let vpc = vpc["id"].as_str().unwrap().to_owned();
+    let vpc = world.their_vpc().await;
     let before = holdings(&world);
     world.apply(json!({"network": {"vpc": {"id": vpc}}})).await;
     world.settled().await;

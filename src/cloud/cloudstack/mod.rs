@@ -37,7 +37,7 @@ use super::{Cloud, CloudError, CloudEvent, Depth, Started};
 use crate::{
     clock::Clock,
     types::{
-        account::Limits,
+        account::{CloudAccountSpec, Limits},
         action::{Action, Answer, Question},
         core::Confidential,
         id::JobId,
@@ -87,6 +87,29 @@ pub struct CloudStackConfig {
     pub clock: Clock,
     /// Told about every request.
     pub observer: Arc<dyn Observer>,
+}
+
+impl CloudStackConfig {
+    /// What an account's object says, with its keys. Nobody is told about requests yet.
+    #[must_use]
+    pub fn of(
+        spec: &CloudAccountSpec,
+        api_key: &Confidential,
+        secret_key: &Confidential,
+        clock: &Clock,
+    ) -> Self {
+        Self {
+            endpoint: spec.endpoint.clone(),
+            api_key: api_key.clone(),
+            secret_key: secret_key.clone(),
+            zone: spec.zone.clone(),
+            project: spec.project.clone(),
+            ca_bundle: spec.ca_bundle.clone(),
+            limits: spec.limits.clone(),
+            clock: clock.clone(),
+            observer: Arc::new(Unobserved),
+        }
+    }
 }
 
 /// Why no client can be made of a configuration.

@@ -116,23 +116,7 @@ async fn a_renumbered_rule_is_numbered_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_of_a_list_that_is_not_ours_are_left_alone() {
     let world = World::start(weir::sim::Profile::Instant).await;
-    let (zone, offering) = world.sim.world(|sim| {
-        let offering = sim.catalogue.vpc_offerings[0]["id"]
-            .as_str()
-            .unwrap()
-            .to_owned();
-        (sim.catalogue.zone_id().to_owned(), offering)
-    });
-    let vpc = world
-        .stranger(&[
-            ("command", "createVPC"),
-            ("name", "theirs"),
-            ("cidr", "10.0.0.0/16"),
-            ("zoneid", &zone),
-            ("vpcofferingid", &offering),
-        ])
-        .await;
-    let vpc = vpc["id"].as_str().unwrap().to_owned();
+    let vpc = world.their_vpc().await;
     let list = world
         .stranger(&[
             ("command", "createNetworkACLList"),

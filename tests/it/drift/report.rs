@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use weir::{
-    sim::{Breakage, Rule, Who},
+    sim::{Breakage, Rule},
     types::stack::{DriftField, DriftMode},
 };
 
@@ -220,22 +220,17 @@ async fn a_vm_in_error_and_a_wreck_are_only_told() {
     let world = reporting().await;
     world.broken(Breakage::ErrorVm { vm: vm("sprout-0") });
     let uid = world.stack().await.metadata.uid.unwrap().to_string();
-    let deploy = world.sim.world(|sim| {
-        let ours = sim.find_vm("ims-sprout-1").unwrap();
-        [
-            ("command", "deployVirtualMachine".to_owned()),
-            ("zoneid", sim.catalogue.zone_id().to_owned()),
-            ("serviceofferingid", ours.offering.clone()),
-            ("templateid", ours.template.clone()),
-            ("networkids", ours.nics[0].network.clone()),
-            ("ipaddress", ours.ip().unwrap().to_string()),
-            ("name", "wreck".to_owned()),
-            ("details[0].weirStack", uid),
-            ("details[0].weirMachine", "ims-sprout-1".to_owned()),
-        ]
-    });
-    let deploy: Vec<(&str, &str)> = deploy.iter().map(|(n, v)| (*n, v.as_str())).collect();
-    assert_eq!(world.sim.call(Who::Operator, &deploy).await.status, 530);
+    let taken = world
+        .sim
+        .world(|sim| sim.find_vm("ims-sprout-1").unwrap().ip().unwrap());
+    let taken = taken.to_string();
+    let refused = [
+        ("ipaddress", taken.as_str()),
+        ("name", "wreck"),
+        ("details[0].weirStack", uid.as_str()),
+        ("details[0].weirMachine", "ims-sprout-1"),
+    ];
+    assert_eq!(world.somebody_deploys(&refused).await, 530);
     told_only(
         &world,
         &[

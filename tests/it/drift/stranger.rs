@@ -6,32 +6,6 @@ use weir::sim::{Fault, FaultKind, Who, world::VmState};
 use super::{sent, vm};
 use crate::world::World;
 
-/// What a stranger's deploy in the stack's tier says, but for name, address and details.
-fn deploy(world: &World) -> Vec<(String, String)> {
-    world.sim.world(|sim| {
-        let ours = sim.find_vm("ims-sprout-1").unwrap();
-        [
-            ("command", "deployVirtualMachine"),
-            ("zoneid", sim.catalogue.zone_id()),
-            ("serviceofferingid", &ours.offering),
-            ("templateid", &ours.template),
-            ("networkids", &ours.nics[0].network),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .to_vec()
-    })
-}
-
-/// Deploys a VM as somebody else; gives the status of the answer.
-async fn somebody_deploys(world: &World, more: &[(&str, &str)]) -> u16 {
-    let common = deploy(world);
-    let common = common
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()));
-    let params: Vec<(&str, &str)> = common.chain(more.iter().copied()).collect();
-    world.sim.call(Who::Operator, &params).await.status
-}
-
 async fn uid(world: &World) -> String {
     world.stack().await.metadata.uid.unwrap().to_string()
 }
@@ -50,16 +24,14 @@ async fn a_vm_with_a_copy_of_our_mark_is_never_touched() {
     let intent = world
         .sim
         .world(|sim| sim.find_vm("ims-sprout-0").unwrap().details["weirIntent"].clone());
-    let status = somebody_deploys(
-        &world,
-        &[
+    let status = world
+        .somebody_deploys(&[
             ("name", "copycat"),
             ("details[0].weirStack", &uid),
             ("details[0].weirMachine", "ims-sprout-0"),
             ("details[0].weirIntent", &intent),
-        ],
-    )
-    .await;
+        ])
+        .await;
     assert_eq!(status, 200);
     let copy = world.vm_id("copycat");
     let tag = |key: &str| {
@@ -96,7 +68,7 @@ async fn a_copied_mark_survives_the_replacement_of_the_machine_that_it_copies() 
         ("details[0].weirMachine", "ims-sprout-0"),
         ("details[0].weirIntent", intent.as_str()),
     ];
-    assert_eq!(somebody_deploys(&world, &marks).await, 200);
+    assert_eq!(world.somebody_deploys(&marks).await, 200);
     let copy = world.vm_id("copycat");
     world
         .broken_and_repaired(weir::sim::Breakage::DestroyVm {
@@ -120,7 +92,7 @@ async fn a_copied_mark_survives_the_replacement_of_the_machine_that_it_copies() 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_else_has_in_our_network_is_never_touched_and_told_once() {
     let world = World::ready().await;
-    assert_eq!(somebody_deploys(&world, &[("name", "guest")]).await, 200);
+    assert_eq!(world.somebody_deploys(&[("name", "guest")]).await, 200);
     let vpc = world.status().await.ledger.vpc.unwrap().to_string();
     let address = world
         .stranger(&[("command", "associateIpAddress"), ("vpcid", &vpc)])
@@ -156,7 +128,7 @@ async fn a_wreck_with_our_mark_or_name_is_destroyed() {
         ("details[0].weirMachine", "ims-sprout-0"),
     ];
     // CloudStack refuses both, and keeps a record of each in state Error.
-    assert_eq!(somebody_deploys(&world, &marked).await, 530);
+    assert_eq!(world.somebody_deploys(&marked).await, 530);
     world.seen_again().await;
     world.settled().await;
     sent(&world, &["destroyVirtualMachine"]);
@@ -169,7 +141,7 @@ async fn a_wreck_with_our_mark_or_name_is_destroyed() {
         "elsewhere".clone_into(&mut sim.vms.get_mut(&sprout).unwrap().name);
     });
     let named = [("name", "ims-sprout-0"), ("ipaddress", taken.as_str())];
-    let status = somebody_deploys(&world, &named).await;
+    let status = world.somebody_deploys(&named).await;
     world
         .sim
         .world(|sim| "ims-sprout-0".clone_into(&mut sim.vms.get_mut(&sprout).unwrap().name));

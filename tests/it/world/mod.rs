@@ -22,7 +22,7 @@ use weir::{
     clock::Clock,
     cloud::{
         Connect,
-        cloudstack::{CloudStack, CloudStackConfig, Unobserved},
+        cloudstack::{CloudStack, CloudStackConfig},
     },
     controller::{
         Context, Ids, accounts::Accounts, journal::Journal, probe::Probes, queue::Queue, runner,
@@ -81,19 +81,9 @@ impl Connect for Connector {
         secret_key: &Confidential,
     ) -> Result<Touchy, String> {
         let panics = Arc::clone(&self.1);
-        CloudStack::connect(CloudStackConfig {
-            endpoint: spec.endpoint.clone(),
-            api_key: api_key.clone(),
-            secret_key: secret_key.clone(),
-            zone: spec.zone.clone(),
-            project: spec.project.clone(),
-            ca_bundle: spec.ca_bundle.clone(),
-            limits: spec.limits.clone(),
-            clock: self.0.clone(),
-            observer: Arc::new(Unobserved),
-        })
-        .map(|client| Touchy { client, panics })
-        .map_err(|error| error.to_string())
+        CloudStack::connect(CloudStackConfig::of(spec, api_key, secret_key, &self.0))
+            .map(|client| Touchy { client, panics })
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -406,6 +396,41 @@ impl World {
             );
         }
         told
+    }
+
+    /// A VPC that somebody else made in our account; gives its id.
+    pub(crate) async fn their_vpc(&self) -> String {
+        let (zone, offering) = self.sim.world(|sim| {
+            let offering = sim.catalogue.vpc_offerings[0]["id"].as_str().unwrap();
+            (sim.catalogue.zone_id().to_owned(), offering.to_owned())
+        });
+        let made = self
+            .stranger(&[
+                ("command", "createVPC"),
+                ("name", "theirs"),
+                ("cidr", "10.0.0.0/16"),
+                ("zoneid", &zone),
+                ("vpcofferingid", &offering),
+            ])
+            .await;
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Deploys a VM in the stack's tier as somebody else; gives the status of the answer.
+    pub(crate) async fn somebody_deploys(&self, more: &[(&str, &str)]) -> u16 {
+        let common = self.sim.world(|sim| {
+            let ours = sim.find_vm("ims-sprout-1").unwrap();
+            [
+                ("command", "deployVirtualMachine".to_owned()),
+                ("zoneid", sim.catalogue.zone_id().to_owned()),
+                ("serviceofferingid", ours.offering.clone()),
+                ("templateid", ours.template.clone()),
+                ("networkids", ours.nics[0].network.clone()),
+            ]
+        });
+        let common = common.iter().map(|(name, value)| (*name, value.as_str()));
+        let params: Vec<(&str, &str)> = common.chain(more.iter().copied()).collect();
+        self.sim.call(Who::Operator, &params).await.status
     }
 
     /// The id of a VM that is there, by its host name.
