@@ -218,6 +218,16 @@ impl Planner<'_> {
                 .map(|address| address.id.clone())
         });
         let Some(address) = address else { return };
+        let listed = self.input.inventory.addresses.contains_key(&address);
+        if !listed && !self.confirmed_absent(Question::Address(address.clone())) {
+            let subject = address_subject(machine);
+            self.wait(
+                &subject,
+                "Confirming",
+                format!("address {address} is not listed"),
+            );
+            return;
+        }
         if !self.ours_still(&address) {
             self.set_address(machine, None);
             return;

@@ -51,9 +51,7 @@ impl Planner<'_> {
     /// Gives back what stays open.
     fn resolve_one(&mut self, pending: Pending) -> Option<Pending> {
         let inventory = self.input.inventory;
-        let unseen = matches!(&pending.action, Action::ReleaseAddress { address }
-            if self.plan.ledger.strays.contains(address));
-        if !unseen && visible(&pending, inventory) {
+        if visible(&pending, inventory) {
             self.took_effect(&pending, None);
             return None;
         }
@@ -211,7 +209,12 @@ impl Planner<'_> {
     }
 
     fn job_failed(&mut self, pending: &Pending, code: u16, message: &str, resource: Option<&str>) {
-        let (now, reason) = (self.input.now, job_failure_reason(&pending.action, code));
+        let now = self.input.now;
+        let reason = match job_failure_reason(&pending.action, code) {
+            // Whoever may expunge has nothing in the tier that only time removes.
+            "TierHeld" if self.input.catalogue.rights.expunge => "JobFailed",
+            reason => reason,
+        };
         if let (Action::DeployVm(deploy), Some(id)) = (&pending.action, resource) {
             self.discard_vm(&deploy.machine, &VmId::new(id), "its deploy failed");
         }
@@ -371,7 +374,6 @@ pub(super) fn visible(pending: &Pending, inventory: &Inventory) -> bool {
             let id = pending.resource.as_deref().map(VpcId::new);
             ended && id.is_some_and(|id| inventory.vpcs.contains_key(&id))
         }
-        Action::DeleteVpc { vpc } => !inventory.vpcs.contains_key(vpc),
         Action::CreateTier { .. } => pending.resource.as_ref().is_some_and(|id| {
             inventory
                 .networks
@@ -382,7 +384,6 @@ pub(super) fn visible(pending: &Pending, inventory: &Inventory) -> bool {
             .networks
             .get(tier)
             .is_some_and(|network| network.acl.as_ref() == Some(acl)),
-        Action::DeleteTier { tier } => !inventory.networks.contains_key(tier),
         Action::CreateAclRule { acl, number, rule } => inventory
             .rules_of(acl)
             .any(|have| have.number == *number && settled(have, rule)),
@@ -397,7 +398,6 @@ pub(super) fn visible(pending: &Pending, inventory: &Inventory) -> bool {
                 .get(&AddressId::new(id.as_str()))
                 .is_some_and(allocated)
         }),
-        Action::ReleaseAddress { address } => !inventory.addresses.contains_key(address),
         Action::EnableStaticNat { address, vm, .. } => inventory
             .addresses
             .get(address)
@@ -421,8 +421,12 @@ pub(super) fn visible(pending: &Pending, inventory: &Inventory) -> bool {
             .all(|id| tags.iter().all(|tag| has_tag(inventory, id, tag))),
         Action::Untag { resource, keys, .. } => tags_of(inventory, resource)
             .is_none_or(|tags| !keys.iter().any(|key| tags.contains_key(key))),
-        // No list shows these; their jobs tell.
-        Action::CreateAclList { .. }
+        // No list shows these, or only by what it lacks, and a list may lack what is there. Their
+        // jobs tell.
+        Action::DeleteVpc { .. }
+        | Action::DeleteTier { .. }
+        | Action::ReleaseAddress { .. }
+        | Action::CreateAclList { .. }
         | Action::DeleteAclList { .. }
         | Action::CreateAffinityGroup { .. }
         | Action::DeleteAffinityGroup { .. }
@@ -445,14 +449,9 @@ fn visible_on_a_vm(pending: &Pending, inventory: &Inventory) -> bool {
             .is_some_and(|id| vm_is(&VmId::new(id.as_str()), &|vm| !vm.state.transitional())),
         Action::StartVm { vm } => vm_is(vm, &|vm| vm.state == VmState::Running),
         Action::StopVm { vm } => vm_is(vm, &|vm| vm.state == VmState::Stopped),
-        Action::DestroyVm {
-            vm: id,
-            expunge: false,
-        } => vm(id).is_none_or(|vm| vm.state.dead()),
-        Action::DestroyVm {
-            vm: id,
-            expunge: true,
-        } => vm(id).is_none(),
+        Action::DestroyVm { vm: id, expunge } => {
+            !expunge && vm(id).is_some_and(|vm| vm.state.dead())
+        }
         Action::UpdateVm { vm: id, change } => vm(id).is_some_and(|vm| has_change(vm, change)),
         Action::ChangeOffering { vm, offering } => {
             vm_is(vm, &|vm| vm.offering.as_ref() == Some(offering))

@@ -629,3 +629,45 @@ fn an_address_given_back_as_a_stray_and_handed_out_again_stays_its_machines() {
     assert!(world.ledger.strays.is_empty());
     assert_eq!(world.ledger.machines["ims-bono-0"].public_address, had);
 }
+
+#[test]
+fn what_a_list_lacks_is_not_taken_for_deleted_before_its_job_says_so() {
+    let mut world = settled();
+    let ledger = world.ledger.clone();
+    let (vpc, tier) = (ledger.vpc.clone().unwrap(), ledger.tier.clone().unwrap());
+    let address = ledger.machines["ims-bono-0"]
+        .public_address
+        .clone()
+        .unwrap();
+    let deletes = [
+        ("vpc", Action::DeleteVpc { vpc: vpc.clone() }),
+        ("tier", Action::DeleteTier { tier: tier.clone() }),
+        ("address ims-bono-0", {
+            let address = address.id.clone();
+            Action::ReleaseAddress { address }
+        }),
+    ];
+    world.inventory.vpcs.clear();
+    world.inventory.networks.clear();
+    world.inventory.addresses.clear();
+    world.inventory.index();
+    for (subject, action) in deletes {
+        let step = Step::new(subject, action, "a delete");
+        let job = JobId::new(subject);
+        world.ledger = ledger.clone();
+        settle::commit(&mut world.ledger, &[step], || job.clone(), world.now);
+        let failed = JobOutcome::Failed {
+            code: 530,
+            text: "not today".to_owned(),
+            resource: None,
+        };
+        let failed = Answer::Job(failed);
+        world.answers = Answers::from([(Question::Job(job), failed)]);
+        let plan = plan(world.input(&None::default()));
+        assert!(plan.ledger.failures.contains_key(subject), "{subject}");
+        assert_eq!(plan.ledger.vpc.as_ref(), Some(&vpc), "{subject}");
+        assert_eq!(plan.ledger.tier.as_ref(), Some(&tier), "{subject}");
+        let bono = &plan.ledger.machines["ims-bono-0"];
+        assert_eq!(bono.public_address.as_ref(), Some(&address), "{subject}");
+    }
+}
