@@ -43,6 +43,9 @@ const MANIFEST: &str = include_str!("../../manifests/demo.yaml");
 /// Longest time that anything in the play may take before the demo gives up.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// How often the events of an act are looked for, 50 ms apart, before it goes on without them.
+const TELLING: usize = 60;
+
 /// `weir demo`.
 ///
 /// # Errors
@@ -235,7 +238,7 @@ impl Stage {
         .with_context(|| format!("{title}: not repaired"))?;
         let after = started.elapsed();
         live.draw(&[])?;
-        for event in self.events_after(last).await? {
+        for event in self.told_since(last).await? {
             say(&format!("         {}", narrated(&event)))?;
         }
         if self.shape() != before {
@@ -298,6 +301,20 @@ impl Stage {
             .await?
             .last()
             .and_then(|event| event.last_timestamp))
+    }
+
+    /// What was told since, with the repair at its end: events are written a moment after the
+    /// status that they speak of.
+    async fn told_since(&self, last: Option<jiff::Timestamp>) -> Result<Vec<Event>> {
+        let mut events = Vec::new();
+        for _ in 0..TELLING {
+            events = self.events_after(last).await?;
+            if events.iter().any(|event| event.reason == "DriftRepaired") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(events)
     }
 
     /// Drift, steps and repairs that were told since.
