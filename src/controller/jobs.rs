@@ -49,6 +49,23 @@ pub(super) struct Command {
     pub(super) leads: bool,
 }
 
+impl Command {
+    /// Those that are told together. In a quick cloud everything of an object is one group: it has
+    /// ended before the last of it is answered.
+    fn group(&self, pace: &Pace) -> Group<'_> {
+        match pace.quick() {
+            true => (&self.key, "", false),
+            false => (&self.key, self.kind, self.leads),
+        }
+    }
+
+    /// Whether the lists are asked instead of the job, at first. Where one waits for nothing else,
+    /// that is a request less on the way of all others; where jobs end at once, it always is.
+    fn looks(&self, pace: &Pace) -> bool {
+        self.shown && (self.leads || pace.quick())
+    }
+}
+
 #[derive(Debug)]
 enum Stage {
     InHand,
@@ -209,18 +226,10 @@ impl Jobs {
         let mut groups: BTreeMap<Group<'_>, Vec<_>> = BTreeMap::new();
         let untold = |entry: &&(Command, Stage)| !matches!(entry.1, Stage::Told);
         for entry in self.commands.values().filter(untold) {
-            groups.entry(self.group(&entry.0)).or_default().push(entry);
+            let group = entry.0.group(&self.pace);
+            groups.entry(group).or_default().push(entry);
         }
         groups
-    }
-
-    /// In a quick cloud everything of an object is one group: it has ended before the last of it
-    /// is answered.
-    fn group<'a>(&self, command: &'a Command) -> Group<'a> {
-        match self.pace.quick() {
-            true => (&command.key, "", false),
-            false => (&command.key, command.kind, command.leads),
-        }
     }
 
     fn next_of(&self, group: &[&(Command, Stage)]) -> Option<(Timestamp, Ask)> {
@@ -239,17 +248,11 @@ impl Jobs {
         let all = due().max().filter(|_| !in_hand(group));
         let at = [latest, all].into_iter().flatten().min();
         let look = group.iter().all(|(command, stage)| match stage {
-            Stage::Running { looked, .. } => !looked && self.looks(command),
+            Stage::Running { looked, .. } => !looked && command.looks(&self.pace),
             _ => true,
         });
         let ask = at.map(|at| (at, if look { Ask::Look } else { Ask::Poll }));
         [tell, ask].into_iter().flatten().min_by_key(|(at, _)| *at)
-    }
-
-    /// Whether the lists are asked instead of the job, at first. Where one waits for nothing else,
-    /// that is a request less on the way of all others; where jobs end at once, it always is.
-    fn looks(&self, command: &Command) -> bool {
-        command.shown && (command.leads || self.pace.quick())
     }
 
     /// Tells of the groups that have ended, or of what has ended in those that take too long.
@@ -265,15 +268,11 @@ impl Jobs {
             }
         }
         let mut told = Told::default();
-        let quick = self.pace.quick();
-        self.commands.retain(|_, (command, stage)| {
-            let (kind, leads) = if quick {
-                ("", false)
-            } else {
-                (command.kind, command.leads)
-            };
-            let ends = stage.over().is_some()
-                && due.contains(&(command.key.clone(), kind.to_owned(), leads));
+        let Self { commands, pace } = self;
+        commands.retain(|_, (command, stage)| {
+            let (key, kind, leads) = command.group(pace);
+            let ends =
+                stage.over().is_some() && due.contains(&(key.clone(), kind.to_owned(), leads));
             if !ends {
                 return true;
             }
@@ -288,12 +287,11 @@ impl Jobs {
     /// Has those looked at that are due; whether they have ended is for the lists to tell.
     pub(super) fn look(&mut self, now: Timestamp) -> Told {
         let mut told = Told::default();
-        let quick = self.pace.quick();
-        for (command, stage) in self.commands.values_mut() {
+        let Self { commands, pace } = self;
+        for (command, stage) in commands.values_mut() {
             if let Stage::Running { next, looked, .. } = stage
                 && *next <= now
-                && command.shown
-                && (command.leads || quick)
+                && command.looks(pace)
             {
                 *looked = true;
                 *next = now + SHORTEST_STEP;

@@ -96,10 +96,8 @@ impl Planner<'_> {
     /// asks next, under the same id: a lease that came before the release was seen to end would be
     /// taken for what was released.
     fn giving_back(&self) -> bool {
-        let stray = |subject: &str| subject.starts_with("stray ");
-        let mut pending = self.plan.ledger.pending.iter();
-        let mut steps = self.plan.steps.iter();
-        pending.any(|pending| stray(&pending.subject)) || steps.any(|step| stray(&step.subject))
+        self.under_way()
+            .any(|(subject, _)| subject.starts_with("stray "))
     }
 
     /// An address that was missed in a look, and even by id, and is there after all.

@@ -1,13 +1,11 @@
 //! How much may be away at once: `maxUnavailable` by role and `maxUnhealthy` over the stack; and
 //! how many VM records may exist: `maxSurge` by role, and a cap over the stack.
 
-use std::collections::BTreeSet;
-
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Health, Planner, machine_subject, remedy};
 use crate::types::{
-    action::{Action, Deploy, mark},
+    action::{Action, Deploy},
     id::{JobId, VmId},
     inventory::{Vm, VmState},
     ledger::{Ledger, MachineRecord},
@@ -204,7 +202,7 @@ impl Planner<'_> {
     fn coming_deploys(&self) -> Vec<&Deploy> {
         let shown = |job: &JobId| {
             let mut marked = self.input.inventory.vms_of_stack(self.uid);
-            marked.any(|vm| vm.details.get(mark::INTENT).map(String::as_str) == Some(job.as_str()))
+            marked.any(|vm| vm.intent() == Some(job.as_str()))
         };
         let pending = self.plan.ledger.pending.iter();
         let pending = pending.filter(|pending| !shown(&pending.job));
@@ -222,7 +220,7 @@ impl Planner<'_> {
 
 /// The role of the machine whose recorded deploy made a VM. A mark alone may be a stranger's copy.
 fn maker(ledger: &Ledger, vm: &Vm) -> Option<Role> {
-    let intent = JobId::new(vm.details.get(mark::INTENT)?.as_str());
+    let intent = JobId::new(vm.intent()?);
     let mut records = ledger.machines.values();
     records
         .find(|record| record.deploys.contains(&intent))

@@ -178,7 +178,7 @@ fn records(ledger: &Ledger, input: Input<'_>) -> usize {
             .inventory
             .vms_of_stack(input.stack.meta().stored_uid())
     };
-    let intent = |vm: &Vm| Some(JobId::new(vm.details.get(mark::INTENT)?.as_str()));
+    let intent = |vm: &Vm| Some(JobId::new(vm.intent()?));
     let alive = |vm: &VmId| {
         let row = input.inventory.vms.get(vm);
         row.is_some_and(|row| !row.state.dead())

@@ -202,6 +202,17 @@ pub struct MachineView {
     pub message: String,
 }
 
+impl MachineView {
+    /// A machine that is not ready.
+    fn of(phase: Phase, message: String) -> Self {
+        Self {
+            phase,
+            message,
+            ..Self::default()
+        }
+    }
+}
+
 /// Decides what to do next.
 #[must_use]
 pub fn plan(input: Input<'_>) -> Plan {
@@ -353,6 +364,15 @@ impl<'a> Planner<'a> {
         };
         self.plan.waits.push(wait);
         true
+    }
+
+    /// Commands that were sent and have not ended, and those of this plan, with their subjects.
+    fn under_way(&self) -> impl Iterator<Item = (&str, &Action)> {
+        let pending = self.plan.ledger.pending.iter();
+        let steps = self.plan.steps.iter();
+        pending
+            .map(|pending| (pending.subject.as_str(), &pending.action))
+            .chain(steps.map(|step| (step.subject.as_str(), &step.action)))
     }
 
     /// Adds a step unless its subject is busy; says whether it was added.

@@ -7,7 +7,7 @@
 
 use super::{Planner, Step, machine_subject};
 use crate::types::{
-    action::{Action, Answer, JobOutcome, Question, VmChange, mark},
+    action::{Action, Answer, JobOutcome, Question, VmChange},
     id::{JobId, VmId},
     inventory::{Vm, VmState},
     ledger::{Former, MachineRecord},
@@ -101,11 +101,7 @@ impl Planner<'_> {
         if self.plan.ledger.knows_vm(&vm.id) {
             return;
         }
-        let Some(intent) = vm
-            .details
-            .get(mark::INTENT)
-            .map(|id| JobId::new(id.as_str()))
-        else {
+        let Some(intent) = vm.intent().map(JobId::new) else {
             return;
         };
         let ledger = &self.plan.ledger;
@@ -125,11 +121,7 @@ impl Planner<'_> {
             .vm
             .as_ref()
             .and_then(|id| self.input.inventory.vms.get(id));
-        if recorded.is_some_and(|own| {
-            own.details
-                .get(mark::INTENT)
-                .is_some_and(|id| *id == intent.to_string())
-        }) {
+        if recorded.is_some_and(|own| own.intent() == Some(intent.as_str())) {
             return;
         }
         let made = match self.ask(Question::Job(intent)) {
@@ -332,11 +324,7 @@ impl Planner<'_> {
     /// that the place is taken, whatever the masked error said.
     pub(super) fn refused_for_its_place(&mut self, machine: &str, intent: &JobId) -> bool {
         let (now, inventory) = (self.input.now, self.input.inventory);
-        let made = |vm: &&Vm| {
-            vm.details
-                .get(mark::INTENT)
-                .is_some_and(|id| id == intent.as_str())
-        };
+        let made = |vm: &&Vm| vm.intent() == Some(intent.as_str());
         let Some(wreck) = inventory
             .vms_of_stack(self.uid)
             .filter(|vm| vm.is_wreck())

@@ -2,7 +2,7 @@
 
 use super::Planner;
 use crate::types::{
-    action::{Action, mark},
+    action::Action,
     inventory::{Address, Vm},
     stack::VpcSpec,
 };
@@ -43,7 +43,7 @@ impl Planner<'_> {
     /// Neither recorded, nor about to be, nor just destroyed by Weir.
     fn is_strange_vm(&self, vm: &Vm) -> bool {
         let ledger = &self.plan.ledger;
-        let intent = vm.details.get(mark::INTENT);
+        let intent = vm.intent();
         let expected = ledger.pending.iter().any(|pending| {
             pending.resource.as_deref() == Some(vm.id.as_str())
                 || intent.is_some_and(|job| pending.job.as_str() == job)

@@ -112,12 +112,7 @@ impl Planner<'_> {
 
     /// Whether more resources of the kind are about to come, which can be tagged in the same call.
     fn coming(&self, kind: impl Fn(&Action) -> bool) -> bool {
-        self.plan
-            .ledger
-            .pending
-            .iter()
-            .any(|pending| kind(&pending.action))
-            || self.plan.steps.iter().any(|step| kind(&step.action))
+        self.under_way().any(|(_, action)| kind(action))
     }
 
     fn tag_state(&mut self, subject: &str, id: &str, tags: &Tags, had_it: bool) -> TagState {

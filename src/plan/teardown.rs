@@ -42,11 +42,7 @@ impl Planner<'_> {
         let names: Vec<String> = self.plan.ledger.machines.keys().cloned().collect();
         for name in names {
             let message = "its stack is being deleted".to_owned();
-            let view = MachineView {
-                phase: Phase::Deleting,
-                message,
-                ..MachineView::default()
-            };
+            let view = MachineView::of(Phase::Deleting, message);
             self.plan.machines.insert(name, view);
         }
     }

@@ -171,6 +171,12 @@ impl Vm {
         machine.map(String::as_str)
     }
 
+    /// The job id under which it says it was deployed.
+    #[must_use]
+    pub fn intent(&self) -> Option<&str> {
+        self.details.get(mark::INTENT).map(String::as_str)
+    }
+
     /// The NIC in a network.
     #[must_use]
     pub fn nic_in(&self, network: &NetworkId) -> Option<&Nic> {

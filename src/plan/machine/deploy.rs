@@ -19,11 +19,7 @@ impl Planner<'_> {
     /// A machine without a VM.
     pub(super) fn deploy(&mut self, case: &Case<'_>) -> MachineView {
         let subject = &case.subject;
-        let view = |phase, message: String| MachineView {
-            phase,
-            message,
-            ..MachineView::default()
-        };
+        let view = MachineView::of;
         if self.busy(subject) {
             return view(Phase::Provisioning, "its VM is being deployed".to_owned());
         }
@@ -88,20 +84,10 @@ impl Planner<'_> {
         {
             return Some("waits for its public address".to_owned());
         }
-        let deploying = |action: &Action| matches!(action, Action::DeployVm(_));
         let running = self
-            .plan
-            .ledger
-            .pending
-            .iter()
-            .filter(|p| deploying(&p.action))
-            .count()
-            + self
-                .plan
-                .steps
-                .iter()
-                .filter(|step| deploying(&step.action))
-                .count();
+            .under_way()
+            .filter(|(_, action)| matches!(action, Action::DeployVm(_)))
+            .count();
         if running >= self.input.limits.deploys_per_tier as usize {
             return Some(format!(
                 "waits: {running} machines of the tier are being deployed"

@@ -10,11 +10,7 @@ impl Planner<'_> {
     /// A machine whose VM no list shows.
     pub(super) fn missing(&mut self, case: &Case<'_>, id: &VmId) -> MachineView {
         let (subject, name) = (&case.subject, &case.wish.name);
-        let view = |message: String| MachineView {
-            phase: Phase::Unhealthy,
-            message,
-            ..MachineView::default()
-        };
+        let view = |message: String| MachineView::of(Phase::Unhealthy, message);
         if self.busy(subject) {
             return view("waits for a command on its VM".to_owned());
         }

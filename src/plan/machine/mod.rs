@@ -143,11 +143,7 @@ impl Planner<'_> {
 
     /// A machine whose VM is there.
     fn present(&mut self, case: &Case<'_>, vm: &Vm) -> MachineView {
-        let view = |phase, message: String| MachineView {
-            phase,
-            message,
-            ..MachineView::default()
-        };
+        let view = MachineView::of;
         if self.busy(&case.subject) {
             let message = self.plan.waits.last().map(|wait| wait.message.clone());
             return view(self.phase_of_pending(case, vm), message.unwrap_or_default());

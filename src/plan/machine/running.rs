@@ -23,11 +23,7 @@ impl Planner<'_> {
                 record.served_at.get_or_insert(now);
             }
         }
-        let view = |phase, message: String| MachineView {
-            phase,
-            message,
-            ..MachineView::default()
-        };
+        let view = MachineView::of;
         if let Some(message) = self.correct(case, vm) {
             return view(Phase::Running, message);
         }
@@ -89,11 +85,7 @@ impl Planner<'_> {
     }
 
     pub(super) fn heal(&mut self, case: &Case<'_>, vm: &Vm, remedy: Remedy) -> MachineView {
-        let view = |phase, message: String| MachineView {
-            phase,
-            message,
-            ..MachineView::default()
-        };
+        let view = MachineView::of;
         let (rung, reason) = match remedy {
             Remedy::Patience(message) if case.record.served_at.is_none() => {
                 return view(Phase::Starting, message);

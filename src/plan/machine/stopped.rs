@@ -16,11 +16,7 @@ impl Planner<'_> {
     /// A VM that does not run: new and to be made ours, stopped by us to be changed, or stopped
     /// behind our back.
     pub(super) fn stopped(&mut self, case: &Case<'_>, vm: &Vm) -> MachineView {
-        let view = |phase, message: String| MachineView {
-            phase,
-            message,
-            ..MachineView::default()
-        };
+        let view = MachineView::of;
         let born = case.record.started_at.is_none() && !case.record.updating;
         let drifted = !born && !case.record.updating;
         if drifted {
@@ -155,14 +151,9 @@ impl Planner<'_> {
             !matches!(tier.state.as_str(), "Allocated" | "Implementing")
                 || inventory.vms_in_network(&tier.id).any(runs)
         });
-        let starting = |action: &Action| matches!(action, Action::StartVm { .. });
         let another = self
-            .plan
-            .ledger
-            .pending
-            .iter()
-            .any(|pending| starting(&pending.action))
-            || self.plan.steps.iter().any(|step| starting(&step.action));
+            .under_way()
+            .any(|(_, action)| matches!(action, Action::StartVm { .. }));
         if up || !another {
             return true;
         }

@@ -71,8 +71,7 @@ async fn an_expunged_vm_is_deployed_again_with_the_same_name_and_addresses() {
             expunge: true,
         })
         .await;
-    let mut writes = world.writes();
-    writes.sort();
+    let writes = world.writes_sorted();
     assert_eq!(
         writes,
         [
@@ -99,8 +98,7 @@ async fn a_destroyed_vm_that_a_tenant_cannot_expunge_yields_its_place() {
             expunge: false,
         })
         .await;
-    let mut writes = world.writes();
-    writes.sort();
+    let writes = world.writes_sorted();
     assert_eq!(
         writes,
         [
@@ -187,8 +185,7 @@ async fn a_wiped_mark_and_deleted_tags_are_put_back() {
             resource: vm("sprout-0"),
         })
         .await;
-    let mut writes = world.writes();
-    writes.sort();
+    let writes = world.writes_sorted();
     assert_eq!(writes, ["createTags", "updateVirtualMachine"]);
 }
 
@@ -226,8 +223,7 @@ async fn a_released_public_address_is_taken_again() {
             address: vm("bono-0"),
         })
         .await;
-    let mut writes = world.writes();
-    writes.sort();
+    let writes = world.writes_sorted();
     assert_eq!(
         writes,
         ["associateIpAddress", "createTags", "enableStaticNat"]
@@ -258,8 +254,7 @@ async fn acl_rules_are_restored_in_place() {
             rule: port(5060, "udp"),
         })
         .await;
-    let mut writes = world.writes();
-    writes.sort();
+    let writes = world.writes_sorted();
     assert_eq!(writes, ["createNetworkACL", "updateNetworkACLItem"]);
 }
 
