@@ -4,10 +4,37 @@ use serde_json::json;
 
 use super::Answer;
 use super::call::{Answered, Call, used};
+use super::declare::{Command, admin, sync};
 use crate::sim::reply::ApiError;
 use crate::sim::view::{RowOf, account_name, net};
 use crate::sim::world::catalogue::Row;
 use crate::sim::world::{Account, Limits, RESOURCE_TYPES, User, Uuid, World};
+
+/// The commands of this file.
+pub(super) const COMMANDS: &[Command] = &[
+    sync(
+        "listAccounts",
+        "id:uuid name accounttype:integer state iscleanuprequired:boolean details:list \
+         domainid:uuid listall:boolean isrecursive:boolean",
+        accounts,
+    ),
+    sync(
+        "listUsers",
+        "id:uuid username account accounttype:integer state domainid:uuid \
+         listall:boolean isrecursive:boolean",
+        users,
+    ),
+    sync(
+        "listResourceLimits",
+        "id:long resourcetype:integer resourcetypename tag @owned",
+        limits,
+    ),
+    admin(
+        "updateResourceLimit",
+        "resourcetype!:integer account domainid:uuid projectid:uuid max:long tag",
+        set_limit,
+    ),
+];
 
 /// `listAccounts`.
 pub(crate) fn accounts(call: &mut Call<'_>) -> Answered {

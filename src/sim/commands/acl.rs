@@ -3,12 +3,80 @@
 use std::collections::BTreeMap;
 
 use super::call::{Answered, Call};
+use super::declare::{Command, class, job, sync};
 use crate::sim::effects::acl::{check, owner_of_list};
 use crate::sim::events::Subject;
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
 use crate::sim::view::net;
 use crate::sim::world::{AclItem, AclList, Kind, Uuid};
+
+/// The commands of this file.
+pub(super) const COMMANDS: &[Command] = &[
+    job(
+        "createNetworkACLList",
+        "name! description vpcid:uuid fordisplay:boolean",
+        create_list,
+        class("network", "CreateNetworkACLListCmd", "NetworkAcl"),
+    ),
+    sync(
+        "listNetworkACLLists",
+        "id:uuid name networkid:uuid vpcid:uuid fordisplay:boolean @owned",
+        list_lists,
+    ),
+    job(
+        "updateNetworkACLList",
+        "id!:uuid name description fordisplay:boolean",
+        update_list,
+        class("network", "UpdateNetworkACLListCmd", "NetworkAcl"),
+    ),
+    job(
+        "deleteNetworkACLList",
+        "id!:uuid",
+        delete_list,
+        class("network", "DeleteNetworkACLListCmd", "NetworkAcl"),
+    ),
+    job(
+        "replaceNetworkACLList",
+        "aclid!:uuid networkid:uuid gatewayid:uuid",
+        replace_list,
+        class("network", "ReplaceNetworkACLListCmd", ""),
+    ),
+    job(
+        "createNetworkACL",
+        "protocol! aclid:uuid networkid:uuid startport:integer endport:integer \
+         cidrlist:list icmptype:integer icmpcode:integer traffictype action \
+         number:integer reason fordisplay:boolean",
+        create_item,
+        class("network", "CreateNetworkACLCmd", "NetworkAclItem"),
+    ),
+    sync(
+        "listNetworkACLs",
+        "id:uuid aclid:uuid networkid:uuid traffictype protocol action \
+         fordisplay:boolean tags:map @owned",
+        list_items,
+    ),
+    job(
+        "updateNetworkACLItem",
+        "id!:uuid protocol startport:integer endport:integer cidrlist:list \
+         icmptype:integer icmpcode:integer traffictype action number:integer reason \
+         partialupgrade:boolean fordisplay:boolean",
+        update_item,
+        class("network", "UpdateNetworkACLItemCmd", "NetworkAclItem"),
+    ),
+    job(
+        "moveNetworkAclItem",
+        "id!:uuid previousaclruleid:uuid nextaclruleid:uuid aclconsistencyhash",
+        move_item,
+        class("network", "MoveNetworkAclItemCmd", ""),
+    ),
+    job(
+        "deleteNetworkACL",
+        "id!:uuid",
+        delete_item,
+        class("network", "DeleteNetworkACLCmd", "NetworkAclItem"),
+    ),
+];
 
 /// `createNetworkACLList`. Names need not be unique; the list exists before its job ends.
 pub(crate) fn create_list(call: &mut Call<'_>) -> Answered {

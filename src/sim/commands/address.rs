@@ -4,12 +4,49 @@ use serde_json::json;
 
 use super::Answer;
 use super::call::{Answered, Call};
+use super::declare::{Command, by_admin, class, job, sync};
 use crate::sim::effects::network::{enable_nat as point, give};
 use crate::sim::events::Subject;
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
 use crate::sim::view::{net, vm as vm_view};
 use crate::sim::world::{Address, AddressState, Kind, StaticNat, Uuid, Vm};
+
+/// The commands of this file.
+pub(super) const COMMANDS: &[Command] = &[
+    job(
+        "associateIpAddress",
+        "networkid:uuid vpcid:uuid zoneid:uuid ipaddress isportable:boolean \
+         regionid:integer account domainid:uuid projectid:uuid fordisplay:boolean",
+        associate,
+        by_admin("address", "AssociateIPAddrCmd", "IpAddress"),
+    ),
+    sync(
+        "listPublicIpAddresses",
+        "id:uuid ipaddress zoneid:uuid vpcid:uuid associatednetworkid:uuid \
+         networkid:uuid issourcenat:boolean isstaticnat:boolean state \
+         allocatedonly:boolean forvirtualnetwork:boolean forloadbalancing:boolean \
+         vlanid:uuid physicalnetworkid:uuid fordisplay:boolean tags:map @owned",
+        list,
+    ),
+    job(
+        "disassociateIpAddress",
+        "id:uuid ipaddress",
+        disassociate,
+        class("address", "DisassociateIPAddrCmd", "IpAddress"),
+    ),
+    sync(
+        "enableStaticNat",
+        "ipaddressid!:uuid virtualmachineid!:uuid networkid:uuid vmguestip",
+        enable_nat,
+    ),
+    job(
+        "disableStaticNat",
+        "ipaddressid!:uuid",
+        disable_nat,
+        class("nat", "DisableStaticNatCmd", ""),
+    ),
+];
 
 /// The address that a request is to get: the one it names, or the first free one.
 fn wanted(call: &Call<'_>) -> Result<Uuid, ApiError> {

@@ -4,10 +4,33 @@ use serde_json::{Value, json};
 
 use super::Answer;
 use super::call::{Answered, Call};
+use super::declare::{Command, class, job, sync};
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
 use crate::sim::view;
 use crate::sim::world::{AffinityGroup, Kind};
+
+/// The commands of this file.
+pub(super) const COMMANDS: &[Command] = &[
+    job(
+        "createAffinityGroup",
+        "name! type! description account domainid:uuid projectid:uuid",
+        create,
+        class("affinitygroup", "CreateAffinityGroupCmd", "AffinityGroup"),
+    ),
+    sync(
+        "listAffinityGroups",
+        "id:uuid name type virtualmachineid:uuid @owned",
+        list,
+    ),
+    sync("listAffinityGroupTypes", "", types),
+    job(
+        "deleteAffinityGroup",
+        "id:uuid name account domainid:uuid projectid:uuid",
+        delete,
+        class("affinitygroup", "DeleteAffinityGroupCmd", "AffinityGroup"),
+    ),
+];
 
 /// The types that users may choose from.
 const TYPES: [&str; 4] = [

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::table::Command;
+use super::declare::Command;
 use super::{Answer, Method};
 use crate::sim::events::{self, Report, Subject};
 use crate::sim::jobs::{JobStatus, Twist, Work};

@@ -4,9 +4,84 @@ use serde_json::{Value, json};
 
 use super::Answer;
 use super::call::{Answered, Call};
-use super::table::Access;
+use super::declare::{Access, Command, admin, sync};
+use super::table;
 use crate::sim::reply::ApiError;
 use crate::sim::world::catalogue::{Catalogue, Row};
+
+/// The commands of this file.
+pub(super) const COMMANDS: &[Command] = &[
+    sync("listCapabilities", "", capabilities),
+    sync("listApis", "name", apis),
+    sync(
+        "listZones",
+        "id:uuid ids:list name available:boolean domainid:uuid networktype \
+         showcapacities:boolean tags:map",
+        zones,
+    ),
+    sync(
+        "listTemplates",
+        "templatefilter! id:uuid ids:list name zoneid:uuid hypervisor \
+         showunique:boolean showremoved:boolean isready:boolean arch details:list \
+         tags:map @owned",
+        templates,
+    ),
+    sync(
+        "listServiceOfferings",
+        "id:uuid name zoneid:uuid virtualmachineid:uuid templateid:uuid \
+         cpunumber:integer memory:integer cpuspeed:integer issystem:boolean state \
+         domainid:uuid isrecursive:boolean projectid:uuid",
+        service_offerings,
+    ),
+    sync(
+        "listDiskOfferings",
+        "id:uuid name zoneid:uuid state domainid:uuid isrecursive:boolean",
+        nothing,
+    ),
+    sync(
+        "listNetworkOfferings",
+        "id:uuid name zoneid:uuid forvpc:boolean guestiptype state traffictype \
+         isdefault:boolean supportedservices:list networkid:uuid \
+         sourcenatsupported:boolean specifyvlan:boolean tags displaytext domainid:uuid",
+        network_offerings,
+    ),
+    sync(
+        "listVPCOfferings",
+        "id:uuid name displaytext state isdefault:boolean zoneid:uuid \
+         supportedservices:list domainid:uuid",
+        vpc_offerings,
+    ),
+    admin(
+        "listHosts",
+        "id:uuid name type state zoneid:uuid podid:uuid clusterid:uuid hypervisor \
+         details:list resourcestate virtualmachineid:uuid",
+        hosts,
+    ),
+    admin(
+        "listCapacity",
+        "type:integer zoneid:uuid podid:uuid clusterid:uuid fetchlatest:boolean sortby",
+        capacity,
+    ),
+    sync(
+        "listProjects",
+        "id:uuid name displaytext state username details:list tags:map account \
+         domainid:uuid listall:boolean isrecursive:boolean",
+        nothing,
+    ),
+    sync("listWebhooks", "id:uuid name state scope @owned", nothing),
+    sync(
+        "listWebhookDeliveries",
+        "id:uuid webhookid:uuid managementserverid:uuid eventtype startdate:date \
+         enddate:date",
+        nothing,
+    ),
+    sync(
+        "createWebhook",
+        "name! payloadurl! description state scope secretkey sslverification:boolean \
+         account domainid:uuid projectid:uuid",
+        no_webhooks,
+    ),
+];
 
 /// `listCapabilities`.
 pub(crate) fn capabilities(call: &mut Call<'_>) -> Answered {
@@ -31,7 +106,7 @@ pub(crate) fn capabilities(call: &mut Call<'_>) -> Answered {
 /// `listApis`: the commands that the caller may use.
 pub(crate) fn apis(call: &mut Call<'_>) -> Answered {
     let admin = call.caller.admin;
-    let known: Vec<_> = super::all()
+    let known: Vec<_> = table::all()
         .filter(|command| admin || command.access == Access::Everyone)
         .filter(|command| call.wants("name", Some(command.name)))
         .collect();
@@ -42,9 +117,8 @@ pub(crate) fn apis(call: &mut Call<'_>) -> Answered {
     }
     call.page("api", &known, |command| {
         let params: Vec<Value> = command
-            .required
-            .iter()
-            .map(|name| json!({"name": name, "description": "", "type": "string", "length": 255, "required": true}))
+            .params()
+            .map(|param| json!({"name": param.name, "description": "", "type": param.kind, "length": 255, "required": param.required}))
             .collect();
         let row = json!({
             "name": command.name,

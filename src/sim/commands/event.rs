@@ -6,10 +6,19 @@ use jiff::tz::TimeZone;
 
 use super::Answer;
 use super::call::{Answered, Call};
+use super::declare::{Command, sync};
 use crate::sim::protocol;
 use crate::sim::reply::ApiError;
 use crate::sim::view;
 use crate::sim::world::Event;
+
+/// The commands of this file.
+pub(super) const COMMANDS: &[Command] = &[sync(
+    "listEvents",
+    "id:uuid type level state resourceid resourcetype startid startdate:date \
+         enddate:date entrytime:integer duration:integer archived:boolean @owned",
+    list,
+)];
 
 /// Reads a time: with an offset, in UTC without one, or a bare day.
 fn time(call: &Call<'_>, name: &str, end_of_day: bool) -> Result<Option<Timestamp>, ApiError> {

@@ -4,10 +4,22 @@ use serde_json::Value;
 
 use super::Answer;
 use super::call::{Answered, Call};
+use super::declare::{Command, sync};
 use crate::sim::jobs::Job;
 use crate::sim::reply::ApiError;
 use crate::sim::view;
 use crate::sim::world::Kind;
+
+/// The commands of this file.
+pub(super) const COMMANDS: &[Command] = &[
+    sync(
+        "listAsyncJobs",
+        "startdate:date managementserverid:uuid account domainid:uuid listall:boolean \
+         isrecursive:boolean",
+        list,
+    ),
+    sync("queryAsyncJobResult", "jobid!:uuid", query),
+];
 
 /// `queryAsyncJobResult`.
 pub(crate) fn query(call: &mut Call<'_>) -> Answered {

@@ -4,9 +4,30 @@ use serde_json::{Value, json};
 
 use super::Answer;
 use super::call::{Answered, Call};
+use super::declare::{Command, sync};
 use crate::sim::reply::ApiError;
 use crate::sim::view;
 use crate::sim::world::{KeyPair, Kind};
+
+/// The commands of this file.
+pub(super) const COMMANDS: &[Command] = &[
+    sync(
+        "registerSSHKeyPair",
+        "name! publickey! account domainid:uuid projectid:uuid",
+        register,
+    ),
+    sync(
+        "createSSHKeyPair",
+        "name! account domainid:uuid projectid:uuid",
+        create,
+    ),
+    sync("listSSHKeyPairs", "id:uuid name fingerprint @owned", list),
+    sync(
+        "deleteSSHKeyPair",
+        "name! account domainid:uuid projectid:uuid",
+        delete,
+    ),
+];
 
 fn add(call: &mut Call<'_>, public_key: String) -> Result<KeyPair, ApiError> {
     let name = call.required("name")?;

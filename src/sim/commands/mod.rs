@@ -10,6 +10,7 @@ mod address;
 mod affinity;
 mod call;
 mod catalogue;
+mod declare;
 mod event;
 mod job;
 mod key_pair;
@@ -33,7 +34,7 @@ use super::jobs::Twist;
 use super::protocol::Params;
 use super::reply::ApiError;
 use super::world::{Uuid, World};
-use table::{Access, Command};
+use declare::Access;
 
 /// How a request came in, which decides how long user data may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,12 +146,17 @@ fn validate(call: &Call<'_>) -> Result<(), ApiError> {
     if let Some(name) = call.params.broken_map() {
         return Err(ApiError::malformed(name));
     }
-    for name in call.command.required {
+    for name in call
+        .command
+        .params()
+        .filter(|param| param.required)
+        .map(|param| param.name)
+    {
         if call.params.get(name).is_none() && call.params.entries(name).is_empty() {
             return Err(ApiError::missing(call.command.name, name));
         }
     }
-    if call.command.name.starts_with("list") {
+    if call.command.is_list() {
         validate_page(call)
     } else {
         Ok(())
@@ -195,11 +201,6 @@ fn inside(answer: Answer) -> Value {
         } => json!({"id": id, "jobid": job}),
         Answer::Job { created: None, job } => json!({"jobid": job}),
     }
-}
-
-/// What the table says of a command, for `listApis`.
-pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
-    table::COMMANDS.iter()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Answer;
 use super::call::{Answered, Call};
+use super::declare::{Command, by_admin, class, job, sync};
 use super::vpc::default_domain;
 use crate::sim::events::Subject;
 use crate::sim::jobs::Work;
@@ -15,6 +16,48 @@ use crate::sim::world::catalogue::Catalogue;
 use crate::sim::world::{
     Kind, Network, NetworkState, Subnet, Uuid, Vpc, quoted_network, quoted_vpc,
 };
+
+/// The commands of this file.
+pub(super) const COMMANDS: &[Command] = &[
+    sync(
+        "createNetwork",
+        "zoneid!:uuid networkofferingid!:uuid name! displaytext gateway netmask startip \
+         endip vlan networkdomain acltype subdomainaccess:boolean vpcid:uuid aclid:uuid \
+         externalid cidrsize:integer dns1 dns2 publicmtu:integer privatemtu:integer \
+         sourcenatipaddress associatednetworkid:uuid account domainid:uuid \
+         projectid:uuid displaynetwork:boolean",
+        create,
+    ),
+    sync(
+        "listNetworks",
+        "id:uuid name zoneid:uuid type vpcid:uuid forvpc:boolean acltype traffictype \
+         networkofferingid:uuid canusefordeploy:boolean issystem:boolean \
+         restartrequired:boolean supportedservices:list specifyipranges:boolean \
+         physicalnetworkid:uuid networkfilter retrieveonlyresourcecount:boolean \
+         tags:map @owned",
+        list,
+    ),
+    job(
+        "updateNetwork",
+        "id!:uuid name displaytext networkdomain networkofferingid:uuid \
+         changecidr:boolean guestvmcidr dns1 dns2 publicmtu:integer privatemtu:integer \
+         sourcenatipaddress forced:boolean displaynetwork:boolean",
+        update,
+        by_admin("network", "UpdateNetworkCmd", "Network"),
+    ),
+    job(
+        "deleteNetwork",
+        "id!:uuid forced:boolean",
+        delete,
+        class("network", "DeleteNetworkCmd", "Network"),
+    ),
+    job(
+        "restartNetwork",
+        "id!:uuid cleanup:boolean livepatch:boolean makeredundant:boolean",
+        restart,
+        class("network", "RestartNetworkCmd", "Network"),
+    ),
+];
 
 /// The range of a new network.
 struct Range {

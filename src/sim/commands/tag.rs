@@ -3,10 +3,49 @@
 use serde_json::json;
 
 use super::call::{Answered, Call};
+use super::declare::{Command, class, job, sync};
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
 use crate::sim::view;
 use crate::sim::world::{Detail, Kind, Tag, Uuid};
+
+/// The commands of this file.
+pub(super) const COMMANDS: &[Command] = &[
+    job(
+        "createTags",
+        "resourcetype! resourceids!:list tags!:map customer",
+        create,
+        class("tag", "CreateTagsCmd", ""),
+    ),
+    sync(
+        "listTags",
+        "resourcetype resourceid key value customer @owned",
+        list,
+    ),
+    job(
+        "deleteTags",
+        "resourcetype! resourceids!:list tags:map",
+        delete,
+        class("tag", "DeleteTagsCmd", ""),
+    ),
+    job(
+        "addResourceDetail",
+        "resourceid! resourcetype! details!:map fordisplay:boolean",
+        add_detail,
+        class("volume", "AddResourceDetailCmd", ""),
+    ),
+    job(
+        "removeResourceDetail",
+        "resourceid! resourcetype! key",
+        remove_detail,
+        class("volume", "RemoveResourceDetailCmd", ""),
+    ),
+    sync(
+        "listResourceDetails",
+        "resourcetype! resourceid key value fordisplay:boolean @owned",
+        list_details,
+    ),
+];
 
 fn resources(call: &Call<'_>) -> Vec<Uuid> {
     let listed = call

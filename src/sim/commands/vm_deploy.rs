@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::Method;
 use super::call::{Answered, Call};
+use super::declare::{Command, job, vm};
 use crate::sim::events::Subject;
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
@@ -19,6 +20,22 @@ use crate::sim::world::catalogue::Catalogue;
 use crate::sim::world::{
     Disk, KeyPair, Kind, Network, Nic, Subnet, Uuid, Vm, VmState, quoted_network,
 };
+
+/// The commands of this file.
+pub(super) const COMMANDS: &[Command] = &[job(
+    "deployVirtualMachine",
+    "serviceofferingid!:uuid zoneid!:uuid templateid:uuid name displayname \
+         networkids:list iptonetworklist:map ipaddress macaddress userdata \
+         userdataid:uuid userdatadetails:map keypair keypairs:list \
+         affinitygroupids:list affinitygroupnames:list securitygroupids:list \
+         securitygroupnames:list rootdisksize:long diskofferingid:uuid size:long \
+         overridediskofferingid:uuid details:map startvm:boolean hostid:uuid podid:uuid \
+         clusterid:uuid group hypervisor password deleteprotection:boolean \
+         dynamicscalingenabled:boolean account domainid:uuid projectid:uuid \
+         displayvm:boolean",
+    deploy,
+    vm("DeployVMCmd"),
+)];
 
 /// `vm.userdata.max.length`, in base64 characters.
 const USER_DATA_MAX: usize = 32_768;

@@ -6,11 +6,74 @@ use serde_json::json;
 
 use super::Answer;
 use super::call::{Answered, Call};
+use super::declare::{Command, class, job, sync, vm};
 use crate::sim::events::Subject;
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
 use crate::sim::view::vm::{Shape, row};
 use crate::sim::world::{Kind, Uuid, VmState};
+
+/// The commands of this file.
+pub(super) const COMMANDS: &[Command] = &[
+    job(
+        "startVirtualMachine",
+        "id!:uuid hostid:uuid podid:uuid clusterid:uuid considerlasthost:boolean \
+         bootintosetup:boolean deploymentplanner",
+        start,
+        vm("StartVMCmd"),
+    ),
+    job(
+        "stopVirtualMachine",
+        "id!:uuid forced:boolean",
+        stop,
+        vm("StopVMCmd"),
+    ),
+    job(
+        "rebootVirtualMachine",
+        "id!:uuid forced:boolean bootintosetup:boolean",
+        reboot,
+        vm("RebootVMCmd"),
+    ),
+    job(
+        "destroyVirtualMachine",
+        "id!:uuid expunge:boolean volumeids:list",
+        destroy,
+        vm("DestroyVMCmd"),
+    ),
+    job(
+        "expungeVirtualMachine",
+        "id!:uuid",
+        expunge,
+        vm("ExpungeVMCmd"),
+    ),
+    sync("recoverVirtualMachine", "id!:uuid", recover),
+    job(
+        "restoreVirtualMachine",
+        "virtualmachineid!:uuid templateid:uuid diskofferingid:uuid rootdisksize:long \
+         expunge:boolean details:map",
+        restore,
+        vm("RestoreVMCmd"),
+    ),
+    job(
+        "scaleVirtualMachine",
+        "id!:uuid serviceofferingid!:uuid details:map automigrate:boolean \
+         shrinkok:boolean",
+        scale,
+        vm("ScaleVMCmd"),
+    ),
+    job(
+        "updateVmNicIp",
+        "nicid!:uuid ipaddress",
+        move_nic,
+        class("vm", "UpdateVmNicIpCmd", ""),
+    ),
+    job(
+        "updateVMAffinityGroup",
+        "id!:uuid affinitygroupids:list affinitygroupnames:list",
+        regroup,
+        class("affinitygroup", "UpdateVMAffinityGroupCmd", ""),
+    ),
+];
 
 fn submit(call: &mut Call<'_>, parameter: &str, work: impl FnOnce(Uuid) -> Work) -> Answered {
     let vm = call.own_vm(parameter)?;

@@ -4,9 +4,36 @@ use serde_json::json;
 
 use super::Answer;
 use super::call::{Answered, Call};
+use super::declare::{Command, sync};
 use crate::sim::reply::ApiError;
 use crate::sim::view::vm::{GROUPS, Shape, metrics as metrics_row, row};
 use crate::sim::world::{Kind, Vm, VmState};
+
+/// The commands of this file.
+pub(super) const COMMANDS: &[Command] = &[
+    sync(
+        "listVirtualMachines",
+        "id:uuid ids:list name state zoneid:uuid networkid:uuid vpcid:uuid \
+         affinitygroupid:uuid keypair serviceofferingid:uuid templateid:uuid isoid:uuid \
+         groupid:uuid userid:uuid hypervisor securitygroupid:uuid haenable:boolean \
+         userdataid:uuid userdata:boolean details:list \
+         retrieveonlyresourcecount:boolean accumulate:boolean displayvm:boolean \
+         hostid:uuid podid:uuid clusterid:uuid storageid:uuid tags:map @owned",
+        list,
+    ),
+    sync(
+        "listVirtualMachinesMetrics",
+        "id:uuid ids:list name state zoneid:uuid networkid:uuid vpcid:uuid \
+         affinitygroupid:uuid keypair serviceofferingid:uuid templateid:uuid \
+         groupid:uuid userid:uuid details:list tags:map @owned",
+        metrics,
+    ),
+    sync(
+        "getVirtualMachineUserData",
+        "virtualmachineid!:uuid",
+        user_data,
+    ),
+];
 
 /// The machines that a list shows, oldest first.
 fn chosen<'call>(call: &'call Call<'_>) -> Result<Vec<&'call Vm>, ApiError> {

@@ -4,12 +4,36 @@ use serde_json::json;
 
 use super::Answer;
 use super::call::{Answered, Call};
+use super::declare::{Command, admin, sync};
 use super::vm_deploy::{check_name, refuse_taken_name, user_data};
 use crate::sim::events::Subject;
 use crate::sim::reply::ApiError;
 use crate::sim::view::vm::{Shape, row};
 use crate::sim::world::catalogue::Catalogue;
 use crate::sim::world::{Kind, Uuid, Vm, VmState};
+
+/// The commands of this file.
+pub(super) const COMMANDS: &[Command] = &[
+    sync(
+        "updateVirtualMachine",
+        "id!:uuid name displayname group haenable:boolean isdynamicallyscalable:boolean \
+         details:map cleanupdetails:boolean deleteprotection:boolean userdata \
+         userdataid:uuid userdatadetails:map ostypeid:uuid securitygroupids:list \
+         displayvm:boolean",
+        update,
+    ),
+    sync(
+        "changeServiceForVirtualMachine",
+        "id!:uuid serviceofferingid!:uuid details:map",
+        change_service,
+    ),
+    admin(
+        "resetUserDataForVirtualMachine",
+        "id!:uuid userdata userdataid:uuid userdatadetails:map account domainid:uuid \
+         projectid:uuid",
+        reset_user_data,
+    ),
+];
 
 fn shown(call: &Call<'_>, id: &Uuid, shape: &Shape) -> Answered {
     let vm = call

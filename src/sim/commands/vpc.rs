@@ -1,10 +1,49 @@
 //! VPCs.
 
 use super::call::{Answered, Call};
+use super::declare::{Command, by_admin, class, job, sync};
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
 use crate::sim::view::net;
 use crate::sim::world::{Kind, Subnet, Vpc};
+
+/// The commands of this file.
+pub(super) const COMMANDS: &[Command] = &[
+    job(
+        "createVPC",
+        "zoneid!:uuid name! vpcofferingid!:uuid cidr cidrsize:integer displaytext \
+         networkdomain start:boolean dns1 dns2 publicmtu:integer sourcenatipaddress \
+         account domainid:uuid projectid:uuid fordisplay:boolean",
+        create,
+        by_admin("vpc", "CreateVPCCmd", "None"),
+    ),
+    sync(
+        "listVPCs",
+        "id:uuid name displaytext cidr zoneid:uuid vpcofferingid:uuid state \
+         supportedservices:list restartrequired:boolean fordisplay:boolean tags:map \
+         @owned",
+        list,
+    ),
+    job(
+        "updateVPC",
+        "id!:uuid name displaytext publicmtu:integer sourcenatipaddress \
+         fordisplay:boolean",
+        update,
+        by_admin("vpc", "UpdateVPCCmd", "Vpc"),
+    ),
+    job(
+        "deleteVPC",
+        "id!:uuid",
+        delete,
+        class("vpc", "DeleteVPCCmd", "Vpc"),
+    ),
+    job(
+        "restartVPC",
+        "id!:uuid cleanup:boolean makeredundant:boolean livepatch:boolean",
+        restart,
+        class("vpc", "RestartVPCCmd", "Vpc"),
+    ),
+];
 
 /// The DNS domain of an account's networks, unless it asks for another.
 pub(crate) fn default_domain(call: &Call<'_>) -> String {

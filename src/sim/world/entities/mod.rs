@@ -1,0 +1,61 @@
+//! What a world is made of: one plain record for each kind of CloudStack resource.
+//!
+//! Records hold what is true, not what is shown: [`super::super::view`] turns them into the rows
+//! of a reply, and the rules live in the commands. Ids are the UUIDs of the wire, `number` is the
+//! database id that error texts quote and that lists are ordered by.
+
+mod account;
+mod acl;
+mod address;
+mod belonging;
+mod network;
+mod vm;
+
+use serde::{Deserialize, Serialize};
+
+pub use account::{Account, Limits, RESOURCE_TYPES, User};
+pub use acl::{AclItem, AclList};
+pub use address::{Address, AddressState, StaticNat, SystemMachine};
+pub use belonging::{AffinityGroup, Event, KeyPair, Tag};
+pub use network::{Network, NetworkState, Vpc};
+pub use vm::{Disk, Nic, Vm, VmState};
+
+/// The UUID of a resource, as text, because text is all that CloudStack's clients ever see of it.
+pub type Uuid = String;
+
+/// The kinds of things that a parameter can name by id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Kind {
+    /// A zone.
+    Zone,
+    /// A template.
+    Template,
+    /// A service offering.
+    ServiceOffering,
+    /// A VPC offering.
+    VpcOffering,
+    /// A network offering.
+    NetworkOffering,
+    /// An account.
+    Account,
+    /// A VPC.
+    Vpc,
+    /// A network, which here is mostly a tier of a VPC.
+    Network,
+    /// A network ACL list.
+    AclList,
+    /// A rule of a network ACL list.
+    AclItem,
+    /// A public IP address.
+    Address,
+    /// A virtual machine.
+    Vm,
+    /// A network card of a virtual machine.
+    Nic,
+    /// An affinity group.
+    AffinityGroup,
+    /// An SSH key pair.
+    KeyPair,
+    /// An asynchronous job.
+    Job,
+}

@@ -1,0 +1,138 @@
+//! Virtual machines, their cards and disks.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Uuid;
+
+/// The states of a virtual machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VmState {
+    /// Off.
+    Stopped,
+    /// On its way to `Running`.
+    Starting,
+    /// On.
+    Running,
+    /// On its way to `Stopped`.
+    Stopping,
+    /// On its way to another host, as only an admin can send it.
+    Migrating,
+    /// Deleted, although it keeps its name, card and addresses until the purge.
+    Destroyed,
+    /// Deleted for good, as soon as the purge comes by.
+    Expunging,
+    /// Its deploy failed.
+    Error,
+}
+
+impl fmt::Display for VmState {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, out)
+    }
+}
+
+impl VmState {
+    /// Whether ordinary users no longer see a machine in this state.
+    #[must_use]
+    pub fn is_gone(self) -> bool {
+        matches!(self, Self::Destroyed | Self::Expunging)
+    }
+}
+
+/// What became of the root disk of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Disk {
+    /// The deploy was refused before it had one.
+    None,
+    /// It is a row in the database.
+    Fresh,
+    /// It lies on a storage pool.
+    Ready,
+    /// It was there and was destroyed by a failed start.
+    Lost,
+}
+
+/// A network card.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Nic {
+    /// Its UUID.
+    pub id: Uuid,
+    /// Its database id.
+    pub number: u64,
+    /// The network that it is in.
+    pub network: Uuid,
+    /// Its address.
+    pub ip: Ipv4Addr,
+    /// Its MAC address.
+    pub mac: String,
+    /// The VLAN that it was last plugged into.
+    pub vlan: Option<u16>,
+}
+
+/// A virtual machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Vm {
+    /// Its UUID.
+    pub id: Uuid,
+    /// Its database id.
+    pub number: u64,
+    /// Its host name.
+    pub name: String,
+    /// The name that people see; the host name where none was given.
+    pub display_name: Option<String>,
+    /// The account that owns it.
+    pub account: Uuid,
+    /// The user that deployed it.
+    pub user: Uuid,
+    /// Its state.
+    pub state: VmState,
+    /// Its template.
+    pub template: Uuid,
+    /// Its service offering.
+    pub offering: Uuid,
+    /// Its cards; a wreck has none.
+    pub nics: Vec<Nic>,
+    /// Its root disk.
+    pub disk: Disk,
+    /// How often the root disk was made anew from a template.
+    pub images: u32,
+    /// The host that it runs on.
+    pub host: Option<Uuid>,
+    /// Free key-value pairs, given at the deploy or later.
+    pub details: BTreeMap<String, String>,
+    /// Whether it was ever stopped, which CloudStack notes in the details that admins see.
+    pub capacity_freed: bool,
+    /// User data, base64 as it was sent.
+    pub user_data: Option<String>,
+    /// The names of its SSH keys.
+    pub key_pairs: Vec<String>,
+    /// Its affinity groups.
+    pub affinity_groups: Vec<Uuid>,
+    /// Whether it may not be destroyed.
+    pub delete_protection: bool,
+    /// When it was deployed.
+    pub created: Timestamp,
+    /// When its state last changed.
+    pub updated: Option<Timestamp>,
+    /// Since when it has been running.
+    pub running_since: Option<Timestamp>,
+}
+
+impl Vm {
+    /// Whether a deploy was refused and left this behind: state `Error` and no card.
+    #[must_use]
+    pub fn is_wreck(&self) -> bool {
+        self.nics.is_empty() && self.state == VmState::Error
+    }
+
+    /// Its address in its first network.
+    #[must_use]
+    pub fn ip(&self) -> Option<Ipv4Addr> {
+        self.nics.first().map(|nic| nic.ip)
+    }
+}
