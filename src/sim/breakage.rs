@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hands;
 use super::jobs::Work;
-use super::world::{STRANGER, Uuid, Vm, World};
+use super::world::{Guest, STRANGER, Uuid, Vm, World};
 
 /// A rule of an ACL list: by its id, or by a port that it opens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,16 @@ pub struct Rule {
 pub enum Breakage {
     /// The guest shuts itself down: no job, no event of a user.
     StopVm {
+        /// The machine.
+        vm: String,
+    },
+    /// The guest hangs: CloudStack says `Running`, and whoever connects is never answered.
+    HangGuest {
+        /// The machine.
+        vm: String,
+    },
+    /// The guest dies unseen: CloudStack says `Running`, and nothing listens in it any more.
+    KillGuest {
         /// The machine.
         vm: String,
     },
@@ -171,6 +181,8 @@ type Done = Result<String, String>;
 pub(super) fn apply(world: &mut World, what: Breakage) -> Done {
     match what {
         Breakage::StopVm { vm } => vm::stop(world, &vm),
+        Breakage::HangGuest { vm } => vm::lie(world, &vm, Guest::Hung),
+        Breakage::KillGuest { vm } => vm::lie(world, &vm, Guest::Dead),
         Breakage::DestroyVm { vm, expunge } => vm::destroy(world, &vm, expunge),
         Breakage::ErrorVm { vm } => vm::error(world, &vm),
         Breakage::RenameVm { vm, name } => vm::rename(world, &vm, name),

@@ -7,7 +7,7 @@ use crate::sim::effects;
 use crate::sim::events::{self, Report, Subject};
 use crate::sim::jobs::Work;
 use crate::sim::world::catalogue::Catalogue;
-use crate::sim::world::{Vm, VmState, World};
+use crate::sim::world::{Guest, Vm, VmState, World};
 
 pub(super) fn stop(world: &mut World, name: &str) -> Done {
     let vm = find_vm(world, name)?;
@@ -31,6 +31,26 @@ pub(super) fn stop(world: &mut World, name: &str) -> Done {
     };
     events::report(world, report);
     Ok(format!("{} shut itself down", vm.name))
+}
+
+/// Leaves a machine `Running` whose guest does not do what that promises.
+pub(super) fn lie(world: &mut World, name: &str, guest: Guest) -> Done {
+    let vm = find_vm(world, name)?;
+    if vm.state != VmState::Running {
+        return Err(format!("{} is {}, not Running", vm.name, vm.state));
+    }
+    if let Some(vm) = world.vms.get_mut(&vm.id) {
+        vm.guest = guest;
+    }
+    let how = match guest {
+        Guest::Alive => "is alive",
+        Guest::Hung => "hangs",
+        Guest::Dead => "is dead",
+    };
+    Ok(format!(
+        "the guest of {} {how} and the machine is Running",
+        vm.name
+    ))
 }
 
 pub(super) fn destroy(world: &mut World, name: &str, expunge: bool) -> Done {

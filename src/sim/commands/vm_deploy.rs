@@ -18,7 +18,7 @@ use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
 use crate::sim::world::catalogue::Catalogue;
 use crate::sim::world::{
-    Disk, KeyPair, Kind, Network, Nic, Subnet, Uuid, Vm, VmState, quoted_network,
+    Disk, Guest, KeyPair, Kind, Network, Nic, Subnet, Uuid, Vm, VmState, quoted_network,
 };
 
 /// The commands of this file.
@@ -77,6 +77,7 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
         account: call.caller.account.clone(),
         user: call.caller.user.clone(),
         state: VmState::Stopped,
+        guest: Guest::Alive,
         template,
         offering,
         nics: Vec::new(),

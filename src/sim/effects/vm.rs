@@ -10,7 +10,7 @@ use super::{Outcome, success};
 use crate::sim::jobs::{Job, JobFailure};
 use crate::sim::view::{self, vm as vm_view};
 use crate::sim::world::catalogue::{Catalogue, Row};
-use crate::sim::world::{Disk, Kind, Subnet, Uuid, VmState, World};
+use crate::sim::world::{Disk, Guest, Kind, Subnet, Uuid, VmState, World};
 
 /// Ends the deploy of a machine that is not to run yet.
 pub(crate) fn deployed(world: &World, job: &Job, id: &Uuid) -> Outcome {
@@ -31,6 +31,7 @@ pub(crate) fn restored(
     match vm.state {
         VmState::Stopping | VmState::Running => {
             vm.state = VmState::Running;
+            vm.guest = Guest::Alive;
             vm.updated = Some(now);
             vm.running_since = Some(now);
             vm.capacity_freed = true;

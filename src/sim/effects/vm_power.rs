@@ -13,7 +13,7 @@ use crate::sim::jobs::{Job, JobFailure, Twist, Work, signed};
 use crate::sim::profile::Cost;
 use crate::sim::view::{Viewer, vm as view};
 use crate::sim::world::catalogue::Catalogue;
-use crate::sim::world::{Disk, Network, NetworkState, Uuid, Vm, VmState, World};
+use crate::sim::world::{Disk, Guest, Network, NetworkState, Uuid, Vm, VmState, World};
 
 /// Marks a machine as being on its way, and says how long the way is.
 pub(crate) fn begin(world: &mut World, job: &mut Job) -> Duration {
@@ -261,6 +261,7 @@ fn run(world: &mut World, id: &Uuid) {
         return;
     };
     vm.state = VmState::Running;
+    vm.guest = Guest::Alive;
     vm.disk = Disk::Ready;
     vm.details.remove("deployvm");
     vm.updated = Some(now);
@@ -335,6 +336,9 @@ pub(crate) fn rebooted(world: &mut World, job: &Job, id: &Uuid) -> Outcome {
             vm.name
         );
         return Err(JobFailure::new(431, text));
+    }
+    if let Some(vm) = world.vms.get_mut(id) {
+        vm.guest = Guest::Alive;
     }
     Ok(view::result(world, job, id))
 }

@@ -1,6 +1,7 @@
 //! What strangers do, and that the feed names them.
 
 use super::{Cloud, Stack};
+use crate::sim::world::Guest;
 use crate::sim::{Breakage, Profile, Rule};
 
 struct Broken {
@@ -57,6 +58,52 @@ impl Broken {
 
 fn name(name: &str) -> String {
     name.to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_hangs_or_dies_unseen_until_it_is_restarted() {
+    let broken = Broken::new().await;
+    let cloud = &broken.cloud;
+    let guest = || cloud.sim.world(|world| world.vms[&broken.vm].guest);
+    let id = [("id", broken.vm.as_str())];
+    for (what, as_it_is, cure) in [
+        (
+            Breakage::HangGuest { vm: name("a") },
+            Guest::Hung,
+            "rebootVirtualMachine",
+        ),
+        (
+            Breakage::KillGuest { vm: name("a") },
+            Guest::Dead,
+            "rebootVirtualMachine",
+        ),
+        (
+            Breakage::HangGuest { vm: name("a") },
+            Guest::Hung,
+            "restoreVirtualMachine",
+        ),
+    ] {
+        broken.does(what);
+        assert_eq!(guest(), as_it_is);
+        assert_eq!(cloud.row("a").await["state"], "Running");
+        let cured = [("virtualmachineid", broken.vm.as_str())];
+        let params = if cure == "restoreVirtualMachine" {
+            &cured
+        } else {
+            &id
+        };
+        cloud.done(cure, params).await;
+        assert_eq!(guest(), Guest::Alive, "{cure}");
+    }
+    broken.does(Breakage::KillGuest { vm: name("a") });
+    broken.does(Breakage::StopVm { vm: name("a") });
+    let dead = Breakage::HangGuest { vm: name("a") };
+    assert_eq!(
+        cloud.sim.break_it(dead).unwrap_err(),
+        "a is Stopped, not Running"
+    );
+    cloud.done("startVirtualMachine", &id).await;
+    assert_eq!(guest(), Guest::Alive);
 }
 
 #[tokio::test(start_paused = true)]

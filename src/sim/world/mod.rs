@@ -22,9 +22,9 @@ use super::profile::Profile;
 use catalogue::Catalogue;
 use chance::Chance;
 pub use entities::{
-    Account, AclItem, AclList, Address, AddressState, AffinityGroup, Disk, Event, KeyPair, Kind,
-    Limits, Network, NetworkState, Nic, RESOURCE_TYPES, StaticNat, SystemMachine, Tag, User, Uuid,
-    Vm, VmState, Vpc,
+    Account, AclItem, AclList, Address, AddressState, AffinityGroup, Disk, Event, Guest, KeyPair,
+    Kind, Limits, Network, NetworkState, Nic, RESOURCE_TYPES, StaticNat, SystemMachine, Tag, User,
+    Uuid, Vm, VmState, Vpc,
 };
 pub(crate) use helpers::{Subnet, quoted_network, quoted_vpc};
 pub(crate) use seed::{OTHER, STRANGER, TENANT};

@@ -18,7 +18,7 @@ pub use acl::{AclItem, AclList};
 pub use address::{Address, AddressState, StaticNat, SystemMachine};
 pub use belonging::{AffinityGroup, Event, KeyPair, Tag};
 pub use network::{Network, NetworkState, Vpc};
-pub use vm::{Disk, Nic, Vm, VmState};
+pub use vm::{Disk, Guest, Nic, Vm, VmState};
 
 /// The UUID of a resource, as text, because text is all that CloudStack's clients ever see of it.
 pub type Uuid = String;

@@ -44,6 +44,20 @@ impl VmState {
     }
 }
 
+/// What a machine's guest does while CloudStack says that it runs. CloudStack never tells: only
+/// who asks the machine itself finds out. A start, a reboot and a new disk bring it back to life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Guest {
+    /// It answers.
+    #[default]
+    Alive,
+    /// It takes connections and says nothing on them.
+    Hung,
+    /// It is not there: nothing listens on any of its ports.
+    Dead,
+}
+
 /// What became of the root disk of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Disk {
@@ -91,6 +105,9 @@ pub struct Vm {
     pub user: Uuid,
     /// Its state.
     pub state: VmState,
+    /// What its guest does while it runs.
+    #[serde(default)]
+    pub guest: Guest,
     /// Its template.
     pub template: Uuid,
     /// Its service offering.
