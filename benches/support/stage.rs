@@ -42,6 +42,15 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// How often a level is looked at.
 const GLANCE: Duration = Duration::from_millis(5);
 
+/// What a look reads.
+pub(crate) const LISTS: [&str; 5] = [
+    "listVPCs",
+    "listNetworks",
+    "listNetworkACLs",
+    "listVirtualMachines",
+    "listPublicIpAddresses",
+];
+
 /// How long no request comes before a stack is taken to be at rest: three times the longest pause
 /// between two requests of one burst.
 const REST: Duration = Duration::from_millis(300);
@@ -217,10 +226,11 @@ impl Stage {
         }
     }
 
-    /// Waits until everything has been looked at so often.
+    /// Waits until every list has been read so often.
     pub(crate) async fn looked(&self, times: usize) {
         self.until("it is looked at", || async {
-            self.tally().looks() >= times
+            let tally = self.tally();
+            LISTS.iter().all(|list| tally.times(list) >= times)
         })
         .await;
     }
