@@ -7,6 +7,7 @@
 )]
 
 mod cli;
+mod clients;
 mod drift;
 mod economy;
 mod health;
