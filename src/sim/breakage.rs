@@ -1,44 +1,41 @@
 //! What people do to a stack behind its controller's back.
 //!
-//! Each breakage is done at once and as the tenant account's second user, with the commands that
-//! such a person would use, so that the event feed names somebody else. Only what no command
-//! does (a guest that shuts itself down, a machine whose first start failed) is written straight
-//! into the world.
+//! Each breakage is done at once and as another user than the controller's (the tenant account's
+//! second one, unless another is named), with the commands that such a person would use, so that
+//! the event feed names somebody else. Only what no command does (a guest that shuts itself down, a
+//! machine whose first start failed) is written straight into the world.
 
 mod net;
+mod read;
 mod vm;
 
 use std::net::Ipv4Addr;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::hands;
 use super::jobs::Work;
-use super::world::{Guest, STRANGER, Uuid, Vm, World};
+use super::world::{Guest, Uuid, Vm, World};
+use super::{fields, hands};
+pub(crate) use read::{Described, KINDS, breakage};
 
 /// A rule of an ACL list: by its id, or by a port that it opens.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Rule {
     /// The id of the rule.
-    #[serde(default)]
     pub rule: Option<String>,
     /// A port in its range.
-    #[serde(default)]
     pub port: Option<u16>,
     /// Its protocol.
-    #[serde(default)]
     pub protocol: Option<String>,
     /// Its number.
-    #[serde(default)]
     pub number: Option<u32>,
     /// The id or name of its list.
-    #[serde(default)]
     pub list: Option<String>,
 }
 
 /// Something to break. Machines are named by id or host name, addresses by id or dotted form,
 /// everything else by id or name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum Breakage {
     /// The guest shuts itself down: no job, no event of a user.
@@ -61,7 +58,6 @@ pub enum Breakage {
         /// The machine.
         vm: String,
         /// Whether it is purged at once, as only an admin can.
-        #[serde(default)]
         expunge: bool,
     },
     /// Puts a machine where a failed first start leaves it.
@@ -74,7 +70,6 @@ pub enum Breakage {
         /// The machine.
         vm: String,
         /// The new name; the old one with `-x` if absent.
-        #[serde(default)]
         name: Option<String>,
     },
     /// Resizes a machine, stopping and starting it for that.
@@ -82,7 +77,6 @@ pub enum Breakage {
         /// The machine.
         vm: String,
         /// The service offering; any other than its own if absent.
-        #[serde(default)]
         offering: Option<String>,
     },
     /// Gives a machine another address in its tier, stopping and starting it for that.
@@ -90,7 +84,6 @@ pub enum Breakage {
         /// The machine.
         vm: String,
         /// The address; a free one if absent.
-        #[serde(default)]
         ip: Option<Ipv4Addr>,
     },
     /// Replaces all details of a machine by one of a stranger's.
@@ -121,7 +114,6 @@ pub enum Breakage {
         #[serde(flatten)]
         rule: Rule,
         /// Its new port; its old one plus one if absent.
-        #[serde(default)]
         to: Option<u16>,
     },
     /// Gives a rule another number.
@@ -130,13 +122,11 @@ pub enum Breakage {
         #[serde(flatten)]
         rule: Rule,
         /// Its new number; the next free one if absent.
-        #[serde(default)]
         to: Option<u32>,
     },
     /// Swaps the ACL list of a tier for `default_allow`.
     ReplaceAcl {
         /// The tier; the tenant's first if absent.
-        #[serde(default)]
         tier: Option<String>,
     },
     /// Disables a static NAT.
@@ -175,64 +165,85 @@ pub enum Breakage {
     RestartManagementServer,
 }
 
+/// How many names an error tells.
+const NAMES_MAX: usize = 12;
+
 type Done = Result<String, String>;
 
-/// Breaks something.
-pub(super) fn apply(world: &mut World, what: Breakage) -> Done {
+/// A user who does things to a world.
+struct By<'a> {
+    world: &'a mut World,
+    user: &'a str,
+}
+
+impl By<'_> {
+    /// Runs a command, and its job to the end.
+    fn run(&mut self, name: &str, params: &[(&str, &str)]) -> Result<(), String> {
+        hands::run(self.world, self.user, name, params).map(|_| ())
+    }
+
+    /// Runs work that only an admin may ask for, under this user's name.
+    fn force(&mut self, command: &str, work: Work) -> Result<(), String> {
+        hands::force(self.world, self.user, command, work)
+    }
+}
+
+/// Breaks something as the user of this name.
+pub(super) fn apply(world: &mut World, user: &str, what: Breakage) -> Done {
+    let by = &mut By { world, user };
     match what {
-        Breakage::StopVm { vm } => vm::stop(world, &vm),
-        Breakage::HangGuest { vm } => vm::lie(world, &vm, Guest::Hung),
-        Breakage::KillGuest { vm } => vm::lie(world, &vm, Guest::Dead),
-        Breakage::DestroyVm { vm, expunge } => vm::destroy(world, &vm, expunge),
-        Breakage::ErrorVm { vm } => vm::error(world, &vm),
-        Breakage::RenameVm { vm, name } => vm::rename(world, &vm, name),
-        Breakage::ChangeOffering { vm, offering } => vm::resize(world, &vm, offering.as_deref()),
-        Breakage::MoveNic { vm, ip } => vm::move_nic(world, &vm, ip),
+        Breakage::StopVm { vm } => vm::stop(by, &vm),
+        Breakage::HangGuest { vm } => vm::lie(by, &vm, Guest::Hung),
+        Breakage::KillGuest { vm } => vm::lie(by, &vm, Guest::Dead),
+        Breakage::DestroyVm { vm, expunge } => vm::destroy(by, &vm, expunge),
+        Breakage::ErrorVm { vm } => vm::error(by, &vm),
+        Breakage::RenameVm { vm, name } => vm::rename(by, &vm, name),
+        Breakage::ChangeOffering { vm, offering } => vm::resize(by, &vm, offering.as_deref()),
+        Breakage::MoveNic { vm, ip } => vm::move_nic(by, &vm, ip),
         Breakage::WipeDetails { vm } => {
-            let vm = find_vm(world, &vm)?;
-            run(
-                world,
+            let vm = find_vm(by.world, &vm)?;
+            by.run(
                 "updateVirtualMachine",
                 &[("id", &vm.id), ("details[0].stranger", "1")],
             )?;
             Ok(format!("the details of {} are a stranger's now", vm.name))
         }
-        Breakage::DeleteTags { resource } => delete_tags(world, &resource),
+        Breakage::DeleteTags { resource } => delete_tags(by, &resource),
         Breakage::ClosePort { rule } => {
-            let rule = net::find_rule(world, &rule)?;
-            run(world, "deleteNetworkACL", &[("id", &rule.id)])?;
+            let rule = net::find_rule(by.world, &rule)?;
+            by.run("deleteNetworkACL", &[("id", &rule.id)])?;
             Ok(format!("{} is deleted", net::described(&rule)))
         }
-        Breakage::AddRule { rule } => net::add_rule(world, &rule),
-        Breakage::EditRule { rule, to } => net::edit_rule(world, &rule, to),
-        Breakage::RenumberRule { rule, to } => net::renumber(world, &rule, to),
-        Breakage::ReplaceAcl { tier } => net::replace_acl(world, tier.as_deref()),
+        Breakage::AddRule { rule } => net::add_rule(by, &rule),
+        Breakage::EditRule { rule, to } => net::edit_rule(by, &rule, to),
+        Breakage::RenumberRule { rule, to } => net::renumber(by, &rule, to),
+        Breakage::ReplaceAcl { tier } => net::replace_acl(by, tier.as_deref()),
         Breakage::DisableNat { address } => {
-            let (id, ip) = find_address(world, &address)?;
-            run(world, "disableStaticNat", &[("ipaddressid", &id)])?;
+            let (id, ip) = find_address(by.world, &address)?;
+            by.run("disableStaticNat", &[("ipaddressid", &id)])?;
             Ok(format!("the static NAT of {ip} is off"))
         }
-        Breakage::MoveAddress { address, to } => net::move_address(world, &address, &to),
+        Breakage::MoveAddress { address, to } => net::move_address(by, &address, &to),
         Breakage::ReleaseAddress { address } => {
-            let (id, ip) = find_address(world, &address)?;
-            run(world, "disassociateIpAddress", &[("id", &id)])?;
+            let (id, ip) = find_address(by.world, &address)?;
+            by.run("disassociateIpAddress", &[("id", &id)])?;
             Ok(format!("{ip} is released"))
         }
-        Breakage::DeleteTier { tier } => net::delete_tier(world, &tier),
-        Breakage::DeleteVpc { vpc } => net::delete_vpc(world, &vpc),
+        Breakage::DeleteTier { tier } => net::delete_tier(by, &tier),
+        Breakage::DeleteVpc { vpc } => net::delete_vpc(by, &vpc),
         Breakage::DeleteAffinityGroup { group } => {
-            let mut groups = world.affinity_groups.values();
+            let mut groups = by.world.affinity_groups.values();
             let found = groups.find(|row| row.id == group || row.name == group);
             let id = found
                 .ok_or_else(|| missing("affinity group", &group))?
                 .id
                 .clone();
-            run(world, "deleteAffinityGroup", &[("id", &id)])?;
+            by.run("deleteAffinityGroup", &[("id", &id)])?;
             Ok(format!("the affinity group {group} is deleted"))
         }
         Breakage::RestartManagementServer => {
-            let jobs = world.pending.len();
-            world.restart_server();
+            let jobs = by.world.pending.len();
+            by.world.restart_server();
             Ok(format!(
                 "the management server was killed with {jobs} jobs in flight"
             ))
@@ -245,10 +256,20 @@ fn missing(kind: &str, name: &str) -> String {
 }
 
 fn find_vm(world: &World, name: &str) -> Result<Vm, String> {
-    world
-        .find_vm(name)
-        .cloned()
-        .ok_or_else(|| missing("machine", name))
+    world.find_vm(name).cloned().ok_or_else(|| {
+        let alive = world.vms.values().filter(|vm| !vm.state.is_gone());
+        let mut names: Vec<&str> = alive.map(|vm| vm.name.as_str()).collect();
+        names.sort_unstable();
+        let missing = missing("machine", name);
+        match fields::nearest(name, names.iter().copied()) {
+            Some(near) => format!("{missing}; did you mean {near}?"),
+            None if names.is_empty() => format!("{missing}, nor any other"),
+            None => {
+                names.truncate(NAMES_MAX);
+                format!("{missing}; there are {}", names.join(", "))
+            }
+        }
+    })
 }
 
 /// An address by itself, or the one of a machine.
@@ -260,7 +281,8 @@ fn find_address(world: &World, name: &str) -> Result<(Uuid, Ipv4Addr), String> {
         .ok_or_else(|| missing("address of", name))
 }
 
-fn delete_tags(world: &mut World, name: &str) -> Done {
+fn delete_tags(by: &mut By<'_>, name: &str) -> Done {
+    let world = &*by.world;
     let vm = world.find_vm(name).map(|vm| vm.id.clone());
     let address = || world.find_address(name).map(|address| address.id.clone());
     let by_name = || {
@@ -286,20 +308,9 @@ fn delete_tags(world: &mut World, name: &str) -> Done {
         .next()
         .map(|tag| tag.resource_type.clone());
     let kind = kind.ok_or_else(|| format!("{name} has no tags"))?;
-    run(
-        world,
+    by.run(
         "deleteTags",
         &[("resourceids", &id), ("resourcetype", &kind)],
     )?;
     Ok(format!("the tags of {name} are deleted"))
-}
-
-/// Runs a command as the stranger, and its job to the end.
-fn run(world: &mut World, name: &str, params: &[(&str, &str)]) -> Result<(), String> {
-    hands::run(world, STRANGER, name, params).map(|_| ())
-}
-
-/// Runs work that only an admin may ask for, under the stranger's name.
-fn force(world: &mut World, command: &str, work: Work) -> Result<(), String> {
-    hands::force(world, STRANGER, command, work)
 }

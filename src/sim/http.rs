@@ -11,7 +11,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method as HttpMethod, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +19,7 @@ use super::commands::Method;
 use super::pipeline::{Incoming, unauthorized};
 use super::protocol::Params;
 use super::reply::{Reply, reason};
-use super::{Sim, overview};
+use super::{Sim, admin};
 
 /// What a request body may be: Jetty's limit for forms in the recorded server.
 const BODY_MAX: usize = 1_048_576;
@@ -102,8 +101,8 @@ async fn answer(
         ("/client/api" | "/client/api/", _) => {
             Ok(plain(StatusCode::METHOD_NOT_ALLOWED, "GET or POST"))
         }
-        (path, method) if admin && path.starts_with("/sim/") => {
-            Ok(administer(&sim, path, method, &body))
+        (path, method) if admin && (path == "/sim" || path.starts_with("/sim/")) => {
+            Ok(admin::answer(&sim, (method, path), &body))
         }
         _ => Ok(plain(StatusCode::NOT_FOUND, "nothing here")),
     }
@@ -139,49 +138,6 @@ fn response(reply: Reply) -> Response<Body> {
             headers.insert(name, value);
         }
     }
-    response
-}
-
-/// The unsigned endpoints of a simulator on the loopback address.
-fn administer(sim: &Sim, path: &str, method: &HttpMethod, body: &str) -> Response<Body> {
-    let done = |text: Result<String, String>| match text {
-        Ok(text) => (StatusCode::OK, json!({"done": text})),
-        Err(text) => (StatusCode::CONFLICT, json!({"refused": text})),
-    };
-    let unreadable = |error: serde_json::Error| {
-        (
-            StatusCode::BAD_REQUEST,
-            json!({"refused": format!("it cannot read that: {error}")}),
-        )
-    };
-    let (status, value): (StatusCode, Value) = match (path, method) {
-        ("/sim/state", &HttpMethod::GET) => {
-            (StatusCode::OK, sim.world(|world| overview::overview(world)))
-        }
-        ("/sim/requests", &HttpMethod::GET) => (StatusCode::OK, json!(sim.requests())),
-        ("/sim/break", &HttpMethod::POST) => match serde_json::from_str(body) {
-            Ok(what) => done(sim.break_it(what)),
-            Err(error) => unreadable(error),
-        },
-        ("/sim/faults", &HttpMethod::GET) => (StatusCode::OK, json!(sim.faults())),
-        ("/sim/faults", &HttpMethod::POST) => match serde_json::from_str(body) {
-            Ok(fault) => {
-                sim.add_fault(fault);
-                done(Ok("the fault is waiting".to_owned()))
-            }
-            Err(error) => unreadable(error),
-        },
-        ("/sim/faults", &HttpMethod::DELETE) => {
-            sim.clear_faults();
-            done(Ok("no fault is waiting".to_owned()))
-        }
-        _ => (StatusCode::NOT_FOUND, json!({"refused": "nothing here"})),
-    };
-    let mut response = Response::new(Body::from(format!("{value:#}\n")));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 

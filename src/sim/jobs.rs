@@ -284,8 +284,13 @@ pub(crate) enum Phase {
 /// A fault that was put into a job when it was submitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Twist {
-    Fail { code: u16, text: String },
+    Fail {
+        code: u16,
+        text: String,
+    },
     Hang,
+    /// It is forgotten when it has ended.
+    Lose,
     NoCapacity,
     StartFails,
     StopFails,

@@ -14,11 +14,13 @@
 //! given, and luck only by its seed, so the same requests at the same times get the same answers.
 //! Start reading at `commands/table.rs` for what there is, and at `effects/` for how it behaves.
 
+mod admin;
 mod breakage;
 mod commands;
 mod effects;
 mod events;
 mod faults;
+mod fields;
 mod hands;
 mod http;
 mod jobs;
@@ -47,7 +49,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 pub use breakage::{Breakage, Rule};
 use commands::Method;
-pub use faults::{Fault, FaultKind};
+pub use faults::{Fault, FaultKind, WaitingFault};
+pub use fields::Wrong;
 pub use jobs::{Job, JobStatus};
 use pipeline::{Incoming, Outgoing, State};
 pub use profile::Profile;
@@ -217,7 +220,7 @@ impl Sim {
     /// Lends the world, brought to the present, to look into or to change.
     pub fn world<R>(&self, look: impl FnOnce(&mut World) -> R) -> R {
         let mut state = self.lock();
-        state.world.advance(self.shared.clock.now());
+        state.advance(self.shared.clock.now());
         let seen = look(&mut state.world);
         self.save(&state);
         seen
@@ -234,7 +237,15 @@ impl Sim {
     /// # Errors
     /// What was to be broken does not exist, or CloudStack refused.
     pub fn break_it(&self, what: Breakage) -> Result<String, String> {
-        self.world(|world| breakage::apply(world, what))
+        self.break_as(world::STRANGER, what)
+    }
+
+    /// The same, done by the user of this name.
+    ///
+    /// # Errors
+    /// As [`Sim::break_it`], or there is no such user.
+    pub fn break_as(&self, user: &str, what: Breakage) -> Result<String, String> {
+        self.world(|world| breakage::apply(world, user, what))
     }
 
     /// Gives another account a stack, so that there is something that tenants must not see.
@@ -246,19 +257,32 @@ impl Sim {
     }
 
     /// Adds a fault to those that are waiting.
+    ///
+    /// # Panics
+    /// A thousand faults are waiting.
     pub fn add_fault(&self, fault: Fault) {
-        self.lock().add_fault(fault);
+        let added = self.present(|state| state.add_fault(fault));
+        added.expect("nobody adds so many faults without clearing them");
     }
 
     /// Takes all waiting faults away.
     pub fn clear_faults(&self) {
-        self.lock().clear_faults();
+        self.lock().faults.clear();
     }
 
     /// The faults that are waiting.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
-        self.lock().faults.all().to_vec()
+        let state = self.lock();
+        let waiting = state.faults.all().iter();
+        waiting.map(|waiting| waiting.fault.clone()).collect()
+    }
+
+    /// Lends everything, brought to the present.
+    fn present<R>(&self, look: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.lock();
+        state.advance(self.shared.clock.now());
+        look(&mut state)
     }
 
     fn save(&self, state: &State) {
@@ -308,7 +332,7 @@ impl Sim {
     fn run(&self, incoming: &Incoming) -> Outgoing {
         let now = self.shared.clock.now();
         let mut state = self.lock();
-        state.world.advance(now);
+        state.advance(now);
         if state.world.down_until.is_some_and(|until| until > now) {
             return Outgoing {
                 reply: Reply::lost(),

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::LoggedRequest;
 use super::commands::{self, Caller, Method, Ran, Request};
-use super::faults::{Fault, FaultKind, Faults};
+use super::faults::{Fault, FaultKind, Faults, Struck};
 use super::protocol::Params;
 use super::reply::{ApiError, Reply};
 use super::world::World;
@@ -20,8 +21,6 @@ pub(super) struct State {
     pub(super) world: World,
     pub(super) faults: Faults,
     pub(super) requests: VecDeque<LoggedRequest>,
-    /// The world as it was when a stale list was asked for.
-    stale: Option<Box<World>>,
 }
 
 /// A request on its way through.
@@ -75,20 +74,28 @@ impl State {
             world,
             faults: Faults::default(),
             requests,
-            stale: None,
         }
     }
 
-    pub(super) fn add_fault(&mut self, fault: Fault) {
-        if fault.kind == FaultKind::StaleList {
-            self.stale = Some(Box::new(self.world.clone()));
+    /// Brings the world to `now`.
+    pub(super) fn advance(&mut self, now: Timestamp) {
+        while let Some(edge) = self.next_edge().filter(|edge| *edge <= now) {
+            self.world.advance(edge);
+            self.faults.advance(&self.world);
         }
-        self.faults.add(fault);
+        self.world.advance(now);
     }
 
-    pub(super) fn clear_faults(&mut self) {
-        self.stale = None;
-        self.faults.clear();
+    /// When something begins or ends that is not in the world.
+    fn next_edge(&self) -> Option<Timestamp> {
+        self.faults.next_change(self.world.now())
+    }
+
+    /// Adds a fault; the answer is its number.
+    pub(super) fn add_fault(&mut self, fault: Fault) -> Result<u64, String> {
+        let added = self.faults.add(fault);
+        self.faults.advance(&self.world);
+        added
     }
 
     /// Takes a request through.
@@ -98,23 +105,22 @@ impl State {
         else {
             return Outgoing::at_once(unauthorized(params));
         };
-        let fault = self.faults.strike(name, &mut self.world.chance);
-        if let Some(reply) = fault.as_ref().and_then(|kind| before(kind, params)) {
-            return Outgoing::at_once(reply);
+        let mut struck = self.faults.strike(&incoming.user, name, &mut self.world);
+        if let Some(kind) = &struck.before {
+            return Outgoing::at_once(before(kind, params));
         }
-        let twist = fault.as_ref().and_then(FaultKind::twist);
         let request = Request {
             name,
             params,
             caller,
             method: incoming.method,
-            twist,
+            twist: struck.twist.take(),
         };
-        let world = match (&fault, &mut self.stale) {
-            (Some(FaultKind::StaleList), Some(stale)) => stale,
-            _ => &mut self.world,
+        let ran = match &mut struck.stale {
+            Some(stale) => commands::run(stale, request),
+            None => commands::run(&mut self.world, request),
         };
-        after(fault.as_ref(), commands::run(world, request), params)
+        after(&struck, ran, params)
     }
 
     fn caller(&self, user: &str) -> Option<Caller> {
@@ -165,44 +171,31 @@ impl State {
 }
 
 /// The answer of a fault that strikes before the request has an effect.
-fn before(kind: &FaultKind, params: &Params) -> Option<Reply> {
+fn before(kind: &FaultKind, params: &Params) -> Reply {
+    let refused = |error| Reply::error(&envelope(params), &error, is_xml(params));
     match kind {
-        FaultKind::LostRequest => Some(Reply::lost()),
-        FaultKind::Status { code: 401 } => Some(unauthorized(params)),
-        FaultKind::Status { code: 429 } => Some(Reply::error(
-            &envelope(params),
-            &ApiError::throttled(700),
-            is_xml(params),
-        )),
-        FaultKind::Status { code } => Some(Reply::proxy(*code)),
-        FaultKind::LostReply
-        | FaultKind::Slow { .. }
-        | FaultKind::Truncated
-        | FaultKind::EmptyList
-        | FaultKind::ShortList
-        | FaultKind::StaleList
-        | FaultKind::FailJob { .. }
-        | FaultKind::HangJob
-        | FaultKind::NoCapacity
-        | FaultKind::StartFails
-        | FaultKind::HypervisorStopFails => None,
+        FaultKind::Status { code: 401 } => unauthorized(params),
+        FaultKind::Status { code: 429 } => refused(ApiError::throttled(700)),
+        FaultKind::Status { code } => Reply::proxy(*code),
+        FaultKind::Maintenance => refused(ApiError::maintenance()),
+        FaultKind::Html => Reply::proxy(200),
+        // The others of this stage lose the request.
+        _ => Reply::lost(),
     }
 }
 
 /// Puts an answer into its envelope, and spoils it if a fault says so.
-fn after(fault: Option<&FaultKind>, ran: Ran, params: &Params) -> Outgoing {
+fn after(struck: &Struck, ran: Ran, params: &Params) -> Outgoing {
     let (envelope, xml) = (envelope(params), is_xml(params));
     let mut reply = match ran.answer {
         Ok(mut inside) => {
-            thin_out(fault, &mut inside);
+            thin_out(struck.list.as_ref(), &mut inside);
             Reply::ok(&envelope, &inside, xml)
         }
         Err(error) => Reply::error(&envelope, &error, xml),
     };
-    let mut takes = ran.takes;
-    match fault {
+    match struck.after {
         Some(FaultKind::LostReply) => reply = Reply::lost(),
-        Some(FaultKind::Slow { millis }) => takes += Duration::from_millis(*millis),
         Some(FaultKind::Truncated) => {
             let middle = reply.body.len() / 2;
             let half = (0..=middle)
@@ -213,7 +206,10 @@ fn after(fault: Option<&FaultKind>, ran: Ran, params: &Params) -> Outgoing {
         }
         _ => {}
     }
-    Outgoing { reply, takes }
+    Outgoing {
+        reply,
+        takes: ran.takes + struck.delay,
+    }
 }
 
 /// Takes rows out of a list.

@@ -92,6 +92,7 @@ impl Reply {
     /// What a proxy says when the server behind it does not.
     pub(crate) fn proxy(status: u16) -> Self {
         let words = match status {
+            200 => "Welcome",
             500 => "Internal Server Error",
             502 => "Bad Gateway",
             503 => "Service Unavailable",
@@ -205,6 +206,12 @@ impl ApiError {
             "The given user has reached his/her account api limit, please retry after [{millis}] ms."
         );
         Self::new(429, 4545, text)
+    }
+
+    /// 503: no new jobs are taken.
+    pub(crate) fn maintenance() -> Self {
+        let text = "Maintenance or Shutdown has been initiated on this management server. Can not accept new jobs";
+        Self::new(503, 9999, text)
     }
 
     /// 430 and 431 for a parameter that cannot be read.

@@ -1,6 +1,6 @@
 //! What strangers do to rules, addresses, tiers and VPCs.
 
-use super::{Done, Rule, find_address, find_vm, force, missing, run};
+use super::{By, Done, Rule, find_address, find_vm, missing};
 use crate::sim::jobs::Work;
 use crate::sim::world::{AclItem, Uuid, World};
 
@@ -52,8 +52,8 @@ pub(super) fn find_rule(world: &World, wanted: &Rule) -> Result<AclItem, String>
         .ok_or_else(|| "there is no such rule".to_owned())
 }
 
-pub(super) fn add_rule(world: &mut World, rule: &Rule) -> Done {
-    let list = lists(world, rule).into_iter().next();
+pub(super) fn add_rule(by: &mut By<'_>, rule: &Rule) -> Done {
+    let list = lists(by.world, rule).into_iter().next();
     let list = list.ok_or_else(|| "there is no ACL list".to_owned())?;
     let port = rule.port.unwrap_or(31_337).to_string();
     let protocol = rule.protocol.clone().unwrap_or_else(|| "tcp".to_owned());
@@ -66,12 +66,12 @@ pub(super) fn add_rule(world: &mut World, rule: &Rule) -> Done {
         ("cidrlist", "0.0.0.0/0"),
     ];
     params.extend(number.as_deref().map(|number| ("number", number)));
-    run(world, "createNetworkACL", &params)?;
+    by.run("createNetworkACL", &params)?;
     Ok(format!("a rule opens {protocol} {port} to everybody"))
 }
 
-pub(super) fn edit_rule(world: &mut World, rule: &Rule, to: Option<u16>) -> Done {
-    let rule = find_rule(world, rule)?;
+pub(super) fn edit_rule(by: &mut By<'_>, rule: &Rule, to: Option<u16>) -> Done {
+    let rule = find_rule(by.world, rule)?;
     let old = rule
         .start_port
         .ok_or_else(|| format!("{} has no ports", described(&rule)))?;
@@ -81,19 +81,19 @@ pub(super) fn edit_rule(world: &mut World, rule: &Rule, to: Option<u16>) -> Done
         ("startport", port.as_str()),
         ("endport", port.as_str()),
     ];
-    run(world, "updateNetworkACLItem", &params)?;
+    by.run("updateNetworkACLItem", &params)?;
     Ok(format!("{} is about port {port} now", described(&rule)))
 }
 
-pub(super) fn renumber(world: &mut World, rule: &Rule, to: Option<u32>) -> Done {
-    let rule = find_rule(world, rule)?;
-    let last = world
+pub(super) fn renumber(by: &mut By<'_>, rule: &Rule, to: Option<u32>) -> Done {
+    let rule = find_rule(by.world, rule)?;
+    let last = by
+        .world
         .rules_of(&rule.list)
         .last()
         .map_or(0, |last| last.number);
     let number = to.unwrap_or(last + 1).to_string();
-    run(
-        world,
+    by.run(
         "updateNetworkACLItem",
         &[("id", &rule.id), ("number", &number)],
     )?;
@@ -112,45 +112,44 @@ fn find_tier(world: &World, name: Option<&str>) -> Result<Uuid, String> {
         .ok_or_else(|| missing("tier", name.unwrap_or("at all")))
 }
 
-pub(super) fn replace_acl(world: &mut World, tier: Option<&str>) -> Done {
-    let tier = find_tier(world, tier)?;
-    let allow = world.ids.default_allow.clone();
-    run(
-        world,
+pub(super) fn replace_acl(by: &mut By<'_>, tier: Option<&str>) -> Done {
+    let tier = find_tier(by.world, tier)?;
+    let allow = by.world.ids.default_allow.clone();
+    by.run(
         "replaceNetworkACLList",
         &[("aclid", &allow), ("networkid", &tier)],
     )?;
     Ok("the tier lets everything through".to_owned())
 }
 
-pub(super) fn move_address(world: &mut World, address: &str, to: &str) -> Done {
-    let (id, ip) = find_address(world, address)?;
-    let to = find_vm(world, to)?;
+pub(super) fn move_address(by: &mut By<'_>, address: &str, to: &str) -> Done {
+    let (id, ip) = find_address(by.world, address)?;
+    let to = find_vm(by.world, to)?;
     let network = to.nics.first().map(|nic| nic.network.clone());
     let network = network.ok_or_else(|| format!("{} has no card", to.name))?;
-    if let Some(own) = world.address_of(&to.id).map(|own| own.id.clone()) {
-        run(world, "disableStaticNat", &[("ipaddressid", &own)])?;
+    if let Some(own) = by.world.address_of(&to.id).map(|own| own.id.clone()) {
+        by.run("disableStaticNat", &[("ipaddressid", &own)])?;
     }
-    if world
+    if by
+        .world
         .addresses
         .get(&id)
         .is_some_and(|address| address.static_nat.is_some())
     {
-        run(world, "disableStaticNat", &[("ipaddressid", &id)])?;
+        by.run("disableStaticNat", &[("ipaddressid", &id)])?;
     }
     let params = [
         ("ipaddressid", id.as_str()),
         ("virtualmachineid", to.id.as_str()),
         ("networkid", network.as_str()),
     ];
-    run(world, "enableStaticNat", &params)?;
+    by.run("enableStaticNat", &params)?;
     Ok(format!("{ip} leads to {} now", to.name))
 }
 
-pub(super) fn delete_tier(world: &mut World, tier: &str) -> Done {
-    let network = find_tier(world, Some(tier))?;
-    force(
-        world,
+pub(super) fn delete_tier(by: &mut By<'_>, tier: &str) -> Done {
+    let network = find_tier(by.world, Some(tier))?;
+    by.force(
         "deleteNetwork",
         Work::DeleteNetwork {
             network,
@@ -162,10 +161,10 @@ pub(super) fn delete_tier(world: &mut World, tier: &str) -> Done {
     ))
 }
 
-pub(super) fn delete_vpc(world: &mut World, name: &str) -> Done {
-    let mut vpcs = world.vpcs.values();
+pub(super) fn delete_vpc(by: &mut By<'_>, name: &str) -> Done {
+    let mut vpcs = by.world.vpcs.values();
     let vpc = vpcs.find(|vpc| vpc.id == name || vpc.name == name);
     let vpc = vpc.ok_or_else(|| missing("VPC", name))?.id.clone();
-    force(world, "deleteVPC", Work::DeleteVpc { vpc, forced: true })?;
+    by.force("deleteVPC", Work::DeleteVpc { vpc, forced: true })?;
     Ok(format!("the VPC {name} is deleted with all that was in it"))
 }

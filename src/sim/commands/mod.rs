@@ -28,7 +28,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 pub(crate) use call::{Call, Caller};
-pub(crate) use table::find;
+pub(crate) use table::{find, names};
 
 use super::jobs::Twist;
 use super::protocol::Params;

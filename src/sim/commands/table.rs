@@ -33,6 +33,11 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
     FILES.iter().copied().flatten()
 }
 
+/// The names of all commands.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    all().map(|command| command.name)
+}
+
 /// The command of this name, which must be spelt exactly so.
 pub(crate) fn find(name: &str) -> Option<&'static Command> {
     static BY_NAME: LazyLock<HashMap<&'static str, &'static Command>> =

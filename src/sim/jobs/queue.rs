@@ -134,9 +134,14 @@ impl World {
                 effects::undo(self, &job.work);
                 Err(JobFailure::new(*code, text.as_str()))
             }
-            Some(Twist::Hang | Twist::NoCapacity | Twist::StartFails | Twist::StopFails) | None => {
-                effects::finish(self, &job)
-            }
+            Some(
+                Twist::Hang
+                | Twist::Lose
+                | Twist::NoCapacity
+                | Twist::StartFails
+                | Twist::StopFails,
+            )
+            | None => effects::finish(self, &job),
         };
         for twin in self.twins_of(&job) {
             self.announce_start(&twin);
@@ -174,7 +179,11 @@ impl World {
         job.completed = Some(self.now());
         job.phase = Phase::Ended;
         self.pending.retain(|id| *id != job.id);
-        self.jobs.insert(job.id.clone(), job);
+        if job.twist == Some(Twist::Lose) {
+            self.jobs.remove(&job.id);
+        } else {
+            self.jobs.insert(job.id.clone(), job);
+        }
     }
 
     /// Begins and ends a job on the spot, whatever is in its way: for people who break things.

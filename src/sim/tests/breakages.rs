@@ -235,17 +235,38 @@ async fn tiers_and_vpcs_go_with_all_that_is_in_them() {
     assert_eq!(broken.culprit("VPC.DELETE"), "stranger");
 }
 
-#[test]
-fn a_breakage_reads_from_the_json_of_the_admin_endpoint() {
-    let text = r#"{"what": "close-port", "port": 5060, "protocol": "udp"}"#;
-    let read: Breakage = serde_json::from_str(text).unwrap();
-    let rule = Rule {
-        port: Some(5060),
-        protocol: Some(name("udp")),
-        ..Rule::default()
+#[tokio::test(start_paused = true)]
+async fn a_breakage_is_done_under_the_name_that_is_given() {
+    let broken = Broken::new().await;
+    let renamed = |user, to: &str| {
+        let what = Breakage::RenameVm {
+            vm: broken.vm.clone(),
+            name: Some(name(to)),
+        };
+        broken.cloud.sim.break_as(user, what)
     };
-    assert_eq!(read, Breakage::ClosePort { rule });
-    let restart: Breakage =
-        serde_json::from_str(r#"{"what": "restart-management-server"}"#).unwrap();
-    assert_eq!(restart, Breakage::RestartManagementServer);
+    renamed("operator", "c").unwrap();
+    assert_eq!(broken.culprit("VM.UPDATE"), "operator");
+    assert_eq!(
+        renamed("nobody", "d").unwrap_err(),
+        "there is no user nobody"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_there_is_told_with_what_is() {
+    let broken = Broken::new().await;
+    let stop = |vm| broken.cloud.sim.break_it(Breakage::StopVm { vm: name(vm) });
+    assert_eq!(
+        stop("nobody").unwrap_err(),
+        "there is no machine nobody; there are a, b"
+    );
+    broken.does(Breakage::RenameVm {
+        vm: name("a"),
+        name: Some(name("ims-sprout-0")),
+    });
+    assert_eq!(
+        stop("ims-sprout-1").unwrap_err(),
+        "there is no machine ims-sprout-1; did you mean ims-sprout-0?"
+    );
 }

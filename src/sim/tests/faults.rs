@@ -125,6 +125,80 @@ async fn a_job_can_be_made_to_fail_without_effect() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_can_do_its_work_and_be_forgotten() {
+    let cloud = Cloud::new(Profile::Lab);
+    let stack = cloud.stack().await;
+    let vm = cloud.vm(&stack.tier, "a").await;
+    cloud
+        .sim
+        .add_fault(Fault::once("stopVirtualMachine", FaultKind::LoseJob));
+    let answer = cloud.tenant("stopVirtualMachine", &[("id", &vm)]).await;
+    let job = [("jobid", answer["jobid"].as_str().unwrap())];
+    let pending = cloud.tenant("queryAsyncJobResult", &job).await;
+    assert_eq!(pending["jobstatus"], 0);
+    cloud.clock.sleep(Duration::from_secs(10)).await;
+    assert_eq!(cloud.row("a").await["state"], "Stopped");
+    let (status, text) = cloud.refusal("queryAsyncJobResult", &job).await;
+    assert_eq!(status, 431);
+    assert!(text.contains("entity does not exist"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_in_maintenance_lists_and_takes_no_jobs() {
+    let cloud = Cloud::new(Profile::Instant);
+    let stack = cloud.stack().await;
+    cloud
+        .sim
+        .add_fault(Fault::always(None, FaultKind::Maintenance));
+    assert_eq!(cloud.tenant("listVPCs", &[]).await["count"], 1);
+    let (status, text) = cloud.refusal("deleteVPC", &[("id", &stack.vpc)]).await;
+    assert_eq!(status, 503);
+    assert!(text.ends_with("Can not accept new jobs"), "{text}");
+    assert_eq!(cloud.tenant("listVPCs", &[]).await["count"], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_can_answer_with_a_page_that_says_that_all_is_well() {
+    let cloud = Cloud::new(Profile::Instant);
+    cloud
+        .sim
+        .add_fault(Fault::once("listZones", FaultKind::Html));
+    let page = cloud.send(Who::Tenant, "listZones", &[]).await;
+    assert_eq!(
+        (page.status, page.content_type.as_str()),
+        (200, "text/html")
+    );
+    assert!(page.body.starts_with("<html>") && page.json().is_null());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_list_that_begins_later_shows_the_world_of_that_moment() {
+    let cloud = Cloud::new(Profile::Instant);
+    let names = async || {
+        let list = cloud.tenant("listVPCs", &[]).await;
+        list["count"].as_u64().unwrap_or_default()
+    };
+    cloud.stack().await;
+    let start = cloud.clock.now();
+    let after = |seconds| Some(start + Duration::from_secs(seconds));
+    cloud.sim.add_fault(Fault {
+        from: after(10),
+        until: after(20),
+        ..Fault::always(Some("listVPCs"), FaultKind::StaleList)
+    });
+    assert_eq!(names().await, 1);
+    cloud.clock.sleep(Duration::from_secs(5)).await;
+    cloud.stack().await;
+    assert_eq!(names().await, 2);
+    cloud.clock.sleep(Duration::from_secs(6)).await;
+    cloud.stack().await;
+    cloud.stack().await;
+    assert_eq!(names().await, 2, "as it was when the window opened");
+    cloud.clock.sleep(Duration::from_secs(10)).await;
+    assert_eq!(names().await, 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn requests_are_logged_without_keys_and_with_their_status() {
     let cloud = Cloud::new(Profile::Instant);
     cloud

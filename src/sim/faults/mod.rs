@@ -1,39 +1,51 @@
 //! Faults on request: what can go wrong between a client and its cloud.
 //!
-//! A fault waits for a command, lets some pass, strikes a number of times, and is then used up.
-//! Whether one strikes is drawn from the world's seed.
+//! A fault waits for a command, perhaps of one user and within a window of the simulated clock; it
+//! lets some pass, strikes a number of times, and is then used up. Whether one strikes is drawn
+//! from the world's seed. What can strike one request together is in [`waiting`], how a fault is
+//! read from JSON in [`read`].
 
-use serde::{Deserialize, Serialize};
+mod read;
+mod waiting;
 
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::commands;
 use super::jobs::Twist;
-use super::world::chance::Chance;
+pub(crate) use read::{KINDS, fault};
+pub use waiting::WaitingFault;
+pub(crate) use waiting::{Faults, Struck};
 
 /// A fault.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Fault {
-    /// The command that it waits for; any if absent.
-    #[serde(default)]
+    /// The command that it waits for, or how such commands begin (`list*`); any if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
+    /// The user whose requests it waits for; anybody's if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// What goes wrong.
     #[serde(flatten)]
     pub kind: FaultKind,
     /// How often it strikes; for ever if absent.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
     /// How many matching requests it lets pass first.
-    #[serde(default)]
     pub skip: u32,
     /// How likely it is to strike a matching request.
-    #[serde(default = "certain")]
     pub probability: f64,
-}
-
-fn certain() -> f64 {
-    1.0
+    /// When it begins to wait; at once if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// When it is over; never by itself if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 /// What goes wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum FaultKind {
     /// The connection is lost before the request had any effect.
@@ -51,13 +63,17 @@ pub enum FaultKind {
         /// The status.
         code: u16,
     },
+    /// A proxy answers with a page of its own and status 200, before any effect.
+    Html,
+    /// The management server prepares for maintenance: it takes no new jobs, and still lists.
+    Maintenance,
     /// The effect is there and half of the answer's body.
     Truncated,
     /// A list answers that there is nothing.
     EmptyList,
     /// A list tells the right count and leaves the last rows out.
     ShortList,
-    /// A list shows the world as it was when the fault was added.
+    /// A list shows the world as it was when the fault began to wait.
     StaleList,
     /// The job fails when it ends, without effect.
     FailJob {
@@ -68,6 +84,8 @@ pub enum FaultKind {
     },
     /// The job never ends.
     HangJob,
+    /// The job does its work and is forgotten when it ends: its id is unknown from then on.
+    LoseJob,
     /// No host has room: a start ends in 533.
     NoCapacity,
     /// Every host fails to start the machine: a start ends in 530.
@@ -76,7 +94,39 @@ pub enum FaultKind {
     HypervisorStopFails,
 }
 
+/// Where on the way of a request a fault strikes. One of each can strike the same request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Before any effect, instead of an answer; nothing else can strike then.
+    Before,
+    /// In the job.
+    Job,
+    /// In the rows of a list.
+    List,
+    /// In the answer.
+    After,
+    /// While the answer is on its way.
+    Delay,
+}
+
 impl FaultKind {
+    pub(crate) fn stage(&self) -> Stage {
+        match self {
+            Self::LostRequest | Self::Status { .. } | Self::Html | Self::Maintenance => {
+                Stage::Before
+            }
+            Self::FailJob { .. }
+            | Self::HangJob
+            | Self::LoseJob
+            | Self::NoCapacity
+            | Self::StartFails
+            | Self::HypervisorStopFails => Stage::Job,
+            Self::EmptyList | Self::ShortList | Self::StaleList => Stage::List,
+            Self::LostReply | Self::Truncated => Stage::After,
+            Self::Slow { .. } => Stage::Delay,
+        }
+    }
+
     /// What the fault does to the job that the request submits, if that is what it does.
     pub(crate) fn twist(&self) -> Option<Twist> {
         match self {
@@ -85,6 +135,7 @@ impl FaultKind {
                 text: text.clone(),
             }),
             Self::HangJob => Some(Twist::Hang),
+            Self::LoseJob => Some(Twist::Lose),
             Self::NoCapacity => Some(Twist::NoCapacity),
             Self::StartFails => Some(Twist::StartFails),
             Self::HypervisorStopFails => Some(Twist::StopFails),
@@ -92,6 +143,8 @@ impl FaultKind {
             | Self::LostReply
             | Self::Slow { .. }
             | Self::Status { .. }
+            | Self::Html
+            | Self::Maintenance
             | Self::Truncated
             | Self::EmptyList
             | Self::ShortList
@@ -100,11 +153,11 @@ impl FaultKind {
     }
 
     /// Whether it can happen to this command at all.
-    fn fits(&self, command: &str) -> bool {
+    pub(crate) fn fits(&self, command: &str) -> bool {
         match self {
             Self::EmptyList | Self::ShortList | Self::StaleList => command.starts_with("list"),
-            Self::FailJob { .. } | Self::HangJob => {
-                super::commands::find(command).is_some_and(|known| known.job.is_some())
+            Self::FailJob { .. } | Self::HangJob | Self::LoseJob | Self::Maintenance => {
+                commands::find(command).is_some_and(|known| known.job.is_some())
             }
             Self::NoCapacity | Self::StartFails => {
                 matches!(command, "deployVirtualMachine" | "startVirtualMachine")
@@ -116,6 +169,7 @@ impl FaultKind {
             | Self::LostReply
             | Self::Slow { .. }
             | Self::Status { .. }
+            | Self::Html
             | Self::Truncated => true,
         }
     }
@@ -128,10 +182,13 @@ impl Fault {
         let command = command.map(ToOwned::to_owned);
         Self {
             command,
+            user: None,
             kind,
             count: None,
             skip: 0,
             probability: 1.0,
+            from: None,
+            until: None,
         }
     }
 
@@ -144,87 +201,12 @@ impl Fault {
         }
     }
 
-    fn waits_for(&self, command: &str) -> bool {
-        let named = self.command.as_deref().is_none_or(|name| name == command);
-        named && self.count != Some(0) && self.kind.fits(command)
-    }
-}
-
-/// The faults that are waiting.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Faults {
-    waiting: Vec<Fault>,
-}
-
-impl Faults {
-    pub(crate) fn add(&mut self, fault: Fault) {
-        self.waiting.push(fault);
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.waiting.clear();
-    }
-
-    pub(crate) fn all(&self) -> &[Fault] {
-        &self.waiting
-    }
-
-    /// The fault that strikes this command: the first that waits for it and is lucky.
-    pub(crate) fn strike(&mut self, command: &str, chance: &mut Chance) -> Option<FaultKind> {
-        for fault in self
-            .waiting
-            .iter_mut()
-            .filter(|fault| fault.waits_for(command))
-        {
-            if fault.skip > 0 {
-                fault.skip -= 1;
-                continue;
-            }
-            if fault.probability < 1.0 && !chance.happens(fault.probability) {
-                continue;
-            }
-            fault.count = fault.count.map(|count| count - 1);
-            return Some(fault.kind.clone());
-        }
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fault_skips_strikes_and_is_used_up() {
-        let mut faults = Faults::default();
-        faults.add(Fault {
-            skip: 1,
-            ..Fault::once("listVPCs", FaultKind::LostReply)
+    fn waits_for(&self, user: &str, command: &str) -> bool {
+        let named = self.command.as_deref().is_none_or(|name| {
+            name.strip_suffix('*')
+                .map_or(name == command, |start| command.starts_with(start))
         });
-        let mut chance = Chance::new(1);
-        let struck: Vec<bool> = (0..4)
-            .map(|_| faults.strike("listVPCs", &mut chance).is_some())
-            .collect();
-        assert_eq!(struck, [false, true, false, false]);
-        assert_eq!(faults.strike("listZones", &mut chance), None);
-    }
-
-    #[test]
-    fn a_fault_reads_from_the_json_of_the_admin_endpoint() {
-        let text =
-            r#"{"command": "startVirtualMachine", "kind": "fail-job", "code": 530, "text": "x"}"#;
-        let fault: Fault = serde_json::from_str(text).expect("a fault");
-        let kind = FaultKind::FailJob {
-            code: 530,
-            text: "x".into(),
-        };
-        assert_eq!(fault, Fault::always(Some("startVirtualMachine"), kind));
-    }
-
-    #[test]
-    fn a_start_fault_leaves_lists_alone() {
-        let mut faults = Faults::default();
-        faults.add(Fault::always(None, FaultKind::NoCapacity));
-        assert_eq!(faults.strike("listVPCs", &mut Chance::new(1)), None);
+        let theirs = self.user.as_deref().is_none_or(|name| name == user);
+        named && theirs && self.kind.fits(command)
     }
 }
