@@ -242,7 +242,7 @@ pub(super) fn apply(world: &mut World, user: &str, what: Breakage) -> Done {
             Ok(format!("the affinity group {group} is deleted"))
         }
         Breakage::RestartManagementServer => {
-            let jobs = by.world.pending.len();
+            let jobs = by.world.pending().len();
             by.world.restart_server();
             Ok(format!(
                 "the management server was killed with {jobs} jobs in flight"

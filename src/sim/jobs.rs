@@ -6,6 +6,7 @@
 //! machine run one after the other. What a job does is in [`super::effects`].
 
 mod queue;
+mod schedule;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

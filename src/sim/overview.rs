@@ -21,7 +21,7 @@ pub(super) fn overview(world: &World) -> Value {
         "vms": vms(world),
         "addresses": addresses(world),
         "rules": rules(world),
-        "jobs": world.pending.iter().filter_map(|id| world.jobs.get(id)).map(|job| json!({
+        "jobs": world.pending().into_iter().map(|job| json!({
             "id": job.id, "command": job.command, "instance": job.instance,
         })).collect::<Vec<_>>(),
     })

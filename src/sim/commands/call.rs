@@ -12,7 +12,8 @@ use crate::sim::protocol::Params;
 use crate::sim::reply::ApiError;
 use crate::sim::view::Viewer;
 use crate::sim::world::catalogue::{Catalogue, Row};
-use crate::sim::world::{Kind, RESOURCE_TYPES, Uuid, VmState, World};
+use crate::sim::world::index::{AddressKey, NetworkKey, VmKey};
+use crate::sim::world::{Kind, RESOURCE_TYPES, Uuid, World};
 
 /// Who sent a request.
 #[derive(Clone, Debug)]
@@ -344,31 +345,25 @@ impl Call<'_> {
 
 /// How much of something an account has. Destroyed machines no longer count.
 pub(crate) fn used(world: &World, account: &str, resource: &str) -> i64 {
-    let counted = |vm: &&crate::sim::world::Vm| {
-        vm.account == account && !vm.state.is_gone() && vm.state != VmState::Error
-    };
+    let owner = || account.to_owned();
+    let first = VmKey::Used(owner(), Uuid::new());
+    let mine = |key: &VmKey| matches!(key, VmKey::Used(of, _) if of == account);
+    let machines = || world.vms.counts(first.clone(), mine).into_iter();
     let offered = |member: &str| {
-        let vms = world.vms.values().filter(counted);
-        vms.filter_map(|vm| Catalogue::find(&world.catalogue.service_offerings, &vm.offering))
-            .map(|offering| Catalogue::number(offering, member))
-            .sum()
+        let sizes = machines().filter_map(|(key, count)| {
+            let VmKey::Used(_, offering) = key else {
+                return None;
+            };
+            let offering = Catalogue::find(&world.catalogue.service_offerings, &offering)?;
+            Some(Catalogue::number(offering, member) * i64::try_from(count).ok()?)
+        });
+        sizes.sum()
     };
     let count = match resource {
-        "user_vm" => world.vms.values().filter(counted).count(),
-        "public_ip" => {
-            let owner = |ip: &&crate::sim::world::Address| ip.account.as_deref() == Some(account);
-            world.addresses.values().filter(owner).count()
-        }
-        "network" => world
-            .networks
-            .values()
-            .filter(|row| row.account == account)
-            .count(),
-        "vpc" => world
-            .vpcs
-            .values()
-            .filter(|row| row.account == account)
-            .count(),
+        "user_vm" => machines().map(|(_, count)| count).sum(),
+        "public_ip" => world.addresses.count(&AddressKey::Held(owner())),
+        "network" => world.networks.count(&NetworkKey::Owned(owner())),
+        "vpc" => world.vpcs.count(&owner()),
         "cpu" => return offered("cpunumber"),
         "memory" => return offered("memory"),
         _ => 0,

@@ -39,9 +39,8 @@ pub(crate) fn query(call: &mut Call<'_>) -> Answered {
 pub(crate) fn list(call: &mut Call<'_>) -> Answered {
     let jobs: Vec<&Job> = call
         .world
-        .pending
-        .iter()
-        .filter_map(|id| call.world.jobs.get(id))
+        .pending()
+        .into_iter()
         .filter(|job| call.sees(Some(&job.account)))
         .filter(|job| call.holds("keyword", &job.class))
         .collect();

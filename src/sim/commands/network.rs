@@ -13,6 +13,7 @@ use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
 use crate::sim::view::net;
 use crate::sim::world::catalogue::Catalogue;
+use crate::sim::world::index::NetworkKey;
 use crate::sim::world::{
     Kind, Network, NetworkState, Subnet, Uuid, Vpc, quoted_network, quoted_vpc,
 };
@@ -177,14 +178,9 @@ fn tier_range(call: &Call<'_>, vpc: &Vpc) -> Result<Range, ApiError> {
     let range = given_range(call)?.ok_or_else(|| {
         ApiError::value("Gateway/netmask are required when create network for VPC")
     })?;
-    let siblings = || {
-        call.world
-            .networks
-            .values()
-            .filter(|tier| tier.vpc.as_ref() == Some(&vpc.id))
-    };
+    let siblings = call.world.networks.under(&NetworkKey::Vpc(vpc.id.clone()));
     let max = call.world.settings.vpc_max_networks;
-    if siblings().count() >= max {
+    if siblings.len() >= max {
         let text = format!("Number of networks per VPC cannot surpass [{max}].");
         return Err(ApiError::internal(4250, text));
     }
@@ -198,7 +194,7 @@ fn tier_range(call: &Call<'_>, vpc: &Vpc) -> Result<Range, ApiError> {
     }
     let crosses =
         |tier: &&Network| Subnet::parse(&tier.cidr).is_some_and(|own| own.crosses(range.subnet));
-    match siblings().find(crosses) {
+    match siblings.into_iter().find(crosses) {
         None => Ok(range),
         Some(tier) => Err(ApiError::value(format!(
             "Network cidr {} crosses other network cidr {} belonging to the same vpc {}",

@@ -17,6 +17,7 @@ use crate::sim::events::Subject;
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
 use crate::sim::world::catalogue::Catalogue;
+use crate::sim::world::index::VmKey;
 use crate::sim::world::{
     Disk, Guest, KeyPair, Kind, Network, Nic, Subnet, Uuid, Vm, VmState, quoted_network,
 };
@@ -255,8 +256,8 @@ pub(crate) fn refuse_taken_name(
             || (network.vpc.is_some() && other.is_some_and(|other| other.vpc == network.vpc))
     };
     let namesakes = || {
-        let vms = call.world.vms.values();
-        vms.filter(|vm| vm.id != except && vm.name.eq_ignore_ascii_case(name))
+        let vms = call.world.vms.under(&VmKey::Name(name.to_lowercase()));
+        vms.into_iter().filter(|vm| vm.id != except)
     };
     for network in networks {
         if namesakes().any(|vm| vm.nics.iter().any(|nic| same_scope(nic, network))) {

@@ -7,6 +7,7 @@ use super::call::{Answered, Call};
 use super::declare::{Command, sync};
 use crate::sim::reply::ApiError;
 use crate::sim::view::vm::{GROUPS, Shape, metrics as metrics_row, row};
+use crate::sim::world::index::VmKey;
 use crate::sim::world::{Kind, Vm, VmState};
 
 /// The commands of this file.
@@ -42,10 +43,8 @@ fn chosen<'call>(call: &'call Call<'_>) -> Result<Vec<&'call Vm>, ApiError> {
     call.id("vpcid", Kind::Vpc)?;
     call.id("affinitygroupid", Kind::AffinityGroup)?;
     let ids: Option<Vec<&str>> = call.text("ids").map(|ids| ids.split(',').collect());
-    let mut vms: Vec<&Vm> = call
-        .world
-        .vms
-        .values()
+    let mut vms: Vec<&Vm> = candidates(call)
+        .into_iter()
         .filter(|vm| call.sees(Some(&vm.account)) && is_shown(call, vm) && in_place(call, vm))
         .filter(|vm| ids.as_ref().is_none_or(|ids| ids.contains(&vm.id.as_str())))
         .filter(|vm| call.wants("id", Some(&vm.id)) && call.wants("name", Some(&vm.name)))
@@ -72,6 +71,16 @@ fn chosen<'call>(call: &'call Call<'_>) -> Result<Vec<&'call Vm>, ApiError> {
         .collect();
     vms.sort_by_key(|vm| vm.number);
     Ok(vms)
+}
+
+/// The machines to look at: those of the id or name that was asked for, or all.
+fn candidates<'call>(call: &'call Call<'_>) -> Vec<&'call Vm> {
+    let vms = &call.world.vms;
+    match (call.text("id"), call.text("name")) {
+        (Some(id), _) => vms.get(id).into_iter().collect(),
+        (None, Some(name)) => vms.under(&VmKey::Name(name.to_lowercase())),
+        (None, None) => vms.values().collect(),
+    }
 }
 
 /// Whether the state of a machine lets it be seen, and is the one asked for.

@@ -8,6 +8,7 @@ use super::vm_power::viewer;
 use super::{Outcome, success};
 use crate::sim::jobs::{Job, JobFailure, Work};
 use crate::sim::view::net;
+use crate::sim::world::index::NetworkKey;
 use crate::sim::world::{AclItem, Kind, Uuid, World};
 
 /// Applies a job on an ACL list or a rule.
@@ -46,7 +47,7 @@ pub(crate) fn finish(world: &mut World, job: &Job) -> Outcome {
         }
         Work::DeleteAclItem { item } => {
             world.acl_items.remove(item);
-            world.tags.retain(|tag| tag.resource != *item);
+            world.tags.drop_of(item);
             success()
         }
         _ => success(),
@@ -70,11 +71,7 @@ fn item_shown(world: &World, job: &Job, id: &Uuid) -> Outcome {
 }
 
 fn list_deleted(world: &mut World, id: &Uuid) -> Outcome {
-    let users = world
-        .networks
-        .values()
-        .filter(|tier| tier.acl.as_ref() == Some(id))
-        .count();
+    let users = world.networks.under(&NetworkKey::Acl(id.clone())).len();
     if users > 0 {
         let text = format!(
             "ACL is still associated with {users} tier(s). Cannot delete network ACL: {id}"

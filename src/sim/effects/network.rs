@@ -6,6 +6,7 @@ use super::vm_power::viewer;
 use super::{Outcome, success};
 use crate::sim::jobs::{Job, JobFailure, Work};
 use crate::sim::view::net;
+use crate::sim::world::index::{AddressKey, NetworkKey};
 use crate::sim::world::{AddressState, NetworkState, StaticNat, Uuid, World};
 
 /// Applies a job on a VPC, a network or an address.
@@ -83,12 +84,7 @@ fn vpc_created(world: &mut World, job: &Job, id: &Uuid) -> Outcome {
 
 /// Takes a VPC away. The tags go first, even if the rest then fails.
 fn vpc_deleted(world: &mut World, id: &Uuid, forced: bool) -> Outcome {
-    let tiers: Vec<Uuid> = world
-        .networks
-        .values()
-        .filter(|network| network.vpc.as_ref() == Some(id))
-        .map(|network| network.id.clone())
-        .collect();
+    let tiers = world.networks.ids_under(&NetworkKey::Vpc(id.clone()));
     let Some(vpc) = world.vpcs.get(id) else {
         let number = world.gone.get(id).map_or(0, |gone| gone.number);
         return Err(JobFailure::new(
@@ -97,7 +93,7 @@ fn vpc_deleted(world: &mut World, id: &Uuid, forced: bool) -> Outcome {
         ));
     };
     let quoted = crate::sim::world::quoted_vpc(vpc);
-    world.tags.retain(|tag| tag.resource != *id);
+    world.tags.drop_of(id);
     if !tiers.is_empty() && !forced {
         let text = format!(
             "Can't delete VPC {quoted} as its used by {} networks",
@@ -113,12 +109,8 @@ fn vpc_deleted(world: &mut World, id: &Uuid, forced: bool) -> Outcome {
 }
 
 fn network_deleted(world: &mut World, id: &Uuid, forced: bool) -> Outcome {
-    let guests: Vec<Uuid> = world
-        .vms
-        .values()
-        .filter(|vm| vm.nics.iter().any(|nic| nic.network == *id))
-        .map(|vm| vm.id.clone())
-        .collect();
+    let guests = world.vms_in(id).into_iter().map(|vm| vm.id.clone());
+    let guests: Vec<Uuid> = guests.collect();
     if !guests.is_empty() && !forced {
         return Err(JobFailure::new(530, "Failed to delete network"));
     }
@@ -149,11 +141,9 @@ fn associated(
     vpc: Option<&Uuid>,
     network: Option<&Uuid>,
 ) -> Outcome {
-    let has_source_nat = world.addresses.values().any(|other| {
-        other.source_nat
-            && ((vpc.is_some() && other.vpc.as_ref() == vpc)
-                || (network.is_some() && other.network.as_ref() == network))
-    });
+    let mut owners = vpc.into_iter().chain(network);
+    let has_source_nat =
+        owners.any(|id| world.addresses.count(&AddressKey::SourceNat(id.clone())) > 0);
     if let Some(address) = world.addresses.get_mut(id) {
         address.state = AddressState::Allocated;
         address.vpc = vpc.cloned();

@@ -92,7 +92,7 @@ pub(crate) fn created(
             });
         }
     }
-    world.tags.append(&mut fresh);
+    world.tags.extend(fresh);
     success()
 }
 
@@ -107,18 +107,18 @@ pub(crate) fn deleted(
     for resource in resources {
         reach(world, job, kind, resource)?;
     }
-    let before = world.tags.len();
-    world.tags.retain(|tag| {
-        let named = tags.is_empty()
-            || tags.iter().any(|(key, value)| {
-                *key == tag.key
-                    && value
-                        .as_ref()
-                        .is_none_or(|value| value.eq_ignore_ascii_case(&tag.value))
-            });
-        !(named && resources.contains(&tag.resource))
-    });
-    if world.tags.len() == before {
+    let stays = |tag: &Tag| {
+        let named = tags.iter().any(|(key, value)| {
+            *key == tag.key
+                && value
+                    .as_ref()
+                    .is_none_or(|value| value.eq_ignore_ascii_case(&tag.value))
+        });
+        !(named || tags.is_empty())
+    };
+    let gone = resources.iter();
+    let gone = gone.map(|resource| world.tags.retain_of(resource, stays));
+    if gone.sum::<usize>() == 0 {
         return Err(JobFailure::new(530, "Failed to delete tags"));
     }
     success()
@@ -138,9 +138,7 @@ pub(crate) fn details_added(
         return success();
     }
     for (key, value) in details {
-        world
-            .details
-            .retain(|old| old.resource != *resource || old.key != *key);
+        world.details.retain_of(resource, |old| old.key != *key);
         world.details.push(Detail {
             resource_type: kind.to_owned(),
             resource: resource.clone(),
@@ -164,9 +162,8 @@ pub(crate) fn detail_removed(
         vm.details
             .retain(|name, _| key.is_some_and(|key| key != name));
     }
-    world
-        .details
-        .retain(|old| old.resource != *resource || key.is_some_and(|key| key != old.key));
+    let stays = |old: &Detail| key.is_some_and(|key| key != old.key);
+    world.details.retain_of(resource, stays);
     success()
 }
 

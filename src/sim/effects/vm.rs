@@ -10,6 +10,7 @@ use super::{Outcome, success};
 use crate::sim::jobs::{Job, JobFailure};
 use crate::sim::view::{self, vm as vm_view};
 use crate::sim::world::catalogue::{Catalogue, Row};
+use crate::sim::world::index::{AddressKey, VmKey};
 use crate::sim::world::{Disk, Guest, Kind, Subnet, Uuid, VmState, World};
 
 /// Ends the deploy of a machine that is not to run yet.
@@ -138,12 +139,12 @@ pub(crate) fn nic_moved(world: &mut World, job: &Job, nic: &Uuid, ip: Ipv4Addr) 
     {
         card.ip = ip;
     }
-    let nats = world
-        .addresses
-        .values_mut()
-        .filter_map(|address| address.static_nat.as_mut());
-    for nat in nats.filter(|nat| nat.vm == vm.id && nat.ip == card.ip) {
-        nat.ip = ip;
+    for address in world.addresses.ids_under(&AddressKey::Vm(vm.id.clone())) {
+        let address = world.addresses.get_mut(&address);
+        let nat = address.and_then(|address| address.static_nat.as_mut());
+        if let Some(nat) = nat.filter(|nat| nat.ip == card.ip) {
+            nat.ip = ip;
+        }
     }
     Ok(json!({"virtualmachine": vm_view::narrow(world, &viewer(job), &vm.id, "nics")}))
 }
@@ -178,8 +179,10 @@ pub(crate) fn group_created(world: &World, job: &Job, id: &Uuid) -> Outcome {
 
 /// Ends the deletion of an affinity group: its members simply lose it.
 pub(crate) fn group_deleted(world: &mut World, id: &Uuid) -> Outcome {
-    for vm in world.vms.values_mut() {
-        vm.affinity_groups.retain(|group| group != id);
+    for vm in world.vms.ids_under(&VmKey::Group(id.clone())) {
+        if let Some(vm) = world.vms.get_mut(&vm) {
+            vm.affinity_groups.retain(|group| group != id);
+        }
     }
     if let Some(group) = world.affinity_groups.remove(id) {
         world.bury(Kind::AffinityGroup, id, group.number);

@@ -13,6 +13,7 @@ use crate::sim::jobs::{Job, JobFailure, Twist, Work, signed};
 use crate::sim::profile::Cost;
 use crate::sim::view::{Viewer, vm as view};
 use crate::sim::world::catalogue::Catalogue;
+use crate::sim::world::index::VmKey;
 use crate::sim::world::{Disk, Guest, Network, NetworkState, Uuid, Vm, VmState, World};
 
 /// Marks a machine as being on its way, and says how long the way is.
@@ -121,22 +122,29 @@ fn place(world: &World, vm: &Vm) -> Option<Uuid> {
         .map(|(_, _, host)| host.to_owned())
 }
 
+/// How many machines of each offering are on a host.
+fn placed(world: &World, host: &str) -> Vec<(VmKey, usize)> {
+    let first = VmKey::Placed(host.to_owned(), Uuid::new());
+    let here = |key: &VmKey| matches!(key, VmKey::Placed(of, _) if of == host);
+    world.vms.counts(first, here)
+}
+
 fn guests(world: &World, host: &str) -> usize {
-    world
-        .vms
-        .values()
-        .filter(|vm| vm.host.as_deref() == Some(host))
-        .count()
+    placed(world, host)
+        .into_iter()
+        .map(|(_, count)| count)
+        .sum()
 }
 
 fn memory_used(world: &World, host: &str) -> i64 {
-    let here = world
-        .vms
-        .values()
-        .filter(|vm| vm.host.as_deref() == Some(host));
-    here.filter_map(|vm| Catalogue::find(&world.catalogue.service_offerings, &vm.offering))
-        .map(|offering| Catalogue::number(offering, "memory"))
-        .sum()
+    let memory = |(key, count): (VmKey, usize)| {
+        let VmKey::Placed(_, offering) = key else {
+            return None;
+        };
+        let offering = Catalogue::find(&world.catalogue.service_offerings, &offering)?;
+        Some(Catalogue::number(offering, "memory") * i64::try_from(count).ok()?)
+    };
+    placed(world, host).into_iter().filter_map(memory).sum()
 }
 
 /// How little the affinity groups like this host; none if a strict one forbids it.
@@ -147,15 +155,11 @@ fn reluctance(world: &World, vm: &Vm, host: &str) -> Option<u32> {
         .iter()
         .filter_map(|id| world.affinity_groups.get(id))
     {
-        let members = || {
-            let others = world
-                .vms
-                .values()
-                .filter(|other| other.id != vm.id && other.host.is_some());
-            others.filter(|other| other.affinity_groups.contains(&group.id))
-        };
-        let here = members().any(|other| other.host.as_deref() == Some(host));
-        let elsewhere = members().any(|other| other.host.as_deref() != Some(host));
+        let members = world.vms.under(&VmKey::Group(group.id.clone()));
+        let others = || members.iter().filter(|other| other.id != vm.id);
+        let mut hosts = others().filter_map(|other| other.host.as_deref());
+        let here = hosts.clone().any(|other| other == host);
+        let elsewhere = hosts.any(|other| other != host);
         match group.kind.as_str() {
             "host anti-affinity" if here => return None,
             "host affinity" if elsewhere && !here => return None,
@@ -252,11 +256,7 @@ fn implement(world: &mut World, vm: &Vm) {
 
 fn run(world: &mut World, id: &Uuid) {
     let now = world.now();
-    let vlans: Vec<(Uuid, Option<u16>)> = world
-        .networks
-        .values()
-        .map(|network| (network.id.clone(), network.vlan))
-        .collect();
+    let networks = &world.networks;
     let Some(vm) = world.vms.get_mut(id) else {
         return;
     };
@@ -267,10 +267,8 @@ fn run(world: &mut World, id: &Uuid) {
     vm.updated = Some(now);
     vm.running_since = Some(now);
     for nic in &mut vm.nics {
-        nic.vlan = vlans
-            .iter()
-            .find(|(id, _)| *id == nic.network)
-            .and_then(|(_, vlan)| *vlan);
+        let network = networks.get(&nic.network);
+        nic.vlan = network.and_then(|network| network.vlan);
     }
 }
 

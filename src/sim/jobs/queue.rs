@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{Job, JobFailure, JobStatus, Phase, Twist, Work, signed};
 use crate::sim::effects;
 use crate::sim::events::{self, Words};
+use crate::sim::world::index::NetworkKey;
 use crate::sim::world::{Kind, Uuid, VmState, World};
 
 /// How many jobs are kept: a day of a busy stack, and a state file that stays small.
@@ -40,52 +41,48 @@ impl World {
     /// When something happens next by itself; none if nothing is under way.
     #[must_use]
     pub fn next_change(&self) -> Option<Timestamp> {
-        self.pending
-            .iter()
-            .filter_map(|id| self.due_of(id))
-            .map(|(at, _)| at)
-            .min()
+        self.next_job().map(|(at, _)| at)
     }
 
     fn next_due(&self) -> Option<(Timestamp, Due)> {
         let wait = SignedDuration::from_secs(self.settings.network_gc_wait);
-        let idle = self.networks.values().filter_map(|network| {
-            Some((network.idle_since? + wait, Due::Idle(network.id.clone())))
-        });
-        let jobs = self.pending.iter().filter_map(|id| self.due_of(id));
-        jobs.chain(idle)
-            .chain([(self.next_purge, Due::Purge)])
-            .min()
+        let idle = match self.networks.first_from(NetworkKey::Idle(Timestamp::MIN)) {
+            Some((NetworkKey::Idle(since), network)) => {
+                Some((since + wait, Due::Idle(network.id.clone())))
+            }
+            _ => None,
+        };
+        let purge = (self.next_purge, Due::Purge);
+        self.next_job().into_iter().chain(idle).chain([purge]).min()
     }
 
-    fn due_of(&self, id: &Uuid) -> Option<(Timestamp, Due)> {
-        let job = self.jobs.get(id)?;
-        match job.phase {
-            Phase::Running(until) => Some((until?, Due::End(job.number, id.clone()))),
-            Phase::Queued(at) => {
-                let waits = !matches!(job.work, Work::Destroy { .. }) && self.is_blocked(job);
-                (!waits).then(|| (at.max(self.now()), Due::Begin(job.number, id.clone())))
-            }
-            Phase::Ended => None,
-        }
+    fn next_job(&self) -> Option<(Timestamp, Due)> {
+        let schedule = self.jobs.index();
+        let end = schedule.next_end();
+        let end = end.map(|(at, number, id)| (at, Due::End(number, id.clone())));
+        let begin = schedule.next_begin(self.now());
+        let begin = begin.map(|(at, number, id)| (at, Due::Begin(number, id.clone())));
+        end.into_iter().chain(begin).min()
+    }
+
+    /// The pending jobs, in the order of their submission.
+    pub(crate) fn pending(&self) -> Vec<&Job> {
+        let schedule = self.jobs.index();
+        let jobs = schedule.pending().filter_map(|id| self.jobs.get(id));
+        jobs.collect()
+    }
+
+    /// The pending jobs that take the lock of a machine, in the order of their submission.
+    pub(crate) fn pending_on(&self, vm: &str) -> Vec<&Job> {
+        let schedule = self.jobs.index();
+        let jobs = schedule.on_machine(vm);
+        jobs.filter_map(|id| self.jobs.get(id)).collect()
     }
 
     /// Whether another job on the same machine comes first: one that runs, or one queued earlier.
-    /// A destroy that waits lets others pass, as it only looks again every five seconds.
     fn is_blocked(&self, job: &Job) -> bool {
-        let Some(vm) = job.work.locks() else {
-            return false;
-        };
-        self.pending
-            .iter()
-            .filter_map(|id| self.jobs.get(id))
-            .any(|other| {
-                let earlier =
-                    other.number < job.number && !matches!(other.work, Work::Destroy { .. });
-                other.work.locks() == Some(vm)
-                    && other.id != job.id
-                    && (matches!(other.phase, Phase::Running(_)) || earlier)
-            })
+        let machine = job.work.locks();
+        machine.is_some_and(|vm| self.jobs.index().is_blocked(vm, job.number))
     }
 
     /// Queues a job; it begins at once if nothing is in its way.
@@ -97,7 +94,6 @@ impl World {
         }
         self.totals.jobs += 1;
         self.forget_oldest_jobs();
-        self.pending.push(job.id.clone());
         self.jobs.insert(job.id.clone(), job);
     }
 
@@ -153,9 +149,12 @@ impl World {
     /// The jobs that asked for the same while this one was under way: they join it.
     fn twins_of(&self, job: &Job) -> Vec<Job> {
         let joins = matches!(job.work, Work::Start { .. } | Work::Stop { .. });
-        let queued = self.pending.iter().filter_map(|id| self.jobs.get(id));
-        queued
-            .filter(|other| joins && other.id != job.id && other.work == job.work)
+        let Some(vm) = job.work.locks().filter(|_| joins) else {
+            return Vec::new();
+        };
+        let others = self.pending_on(vm).into_iter();
+        others
+            .filter(|other| other.id != job.id && other.work == job.work)
             .filter(|other| other.twist.is_none())
             .cloned()
             .collect()
@@ -178,7 +177,6 @@ impl World {
         }
         job.completed = Some(self.now());
         job.phase = Phase::Ended;
-        self.pending.retain(|id| *id != job.id);
         if job.twist == Some(Twist::Lose) {
             self.jobs.remove(&job.id);
         } else {
@@ -213,7 +211,8 @@ impl World {
     /// (`cloudstack-observed.md`, 1.14 and 1.15).
     pub fn restart_server(&mut self) {
         let now = self.now();
-        for id in std::mem::take(&mut self.pending) {
+        let pending = self.pending().into_iter().map(|job| job.id.clone());
+        for id in pending.collect::<Vec<_>>() {
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.status = JobStatus::Failed;
                 job.code = 530;
@@ -261,35 +260,30 @@ impl World {
         self.next_purge += SignedDuration::from_secs(self.settings.expunge_interval.max(1));
     }
 
-    /// Keeps the number of jobs in bounds: of ended ones the older half goes.
+    /// Keeps the number of jobs in bounds: those that ended first go.
     fn forget_oldest_jobs(&mut self) {
-        if self.jobs.len() < JOBS_MAX {
-            return;
-        }
-        let newest = self
-            .jobs
-            .values()
-            .map(|job| job.number)
-            .max()
-            .unwrap_or_default();
-        let bound = newest.saturating_sub(JOBS_MAX as u64 / 2);
-        self.jobs
-            .retain(|_, job| job.completed.is_none() || job.number > bound);
+        while self.jobs.len() >= JOBS_MAX && self.forget_job_ended_by(self.now()) {}
     }
 
     /// Forgets jobs that ended longer ago than `job.expire.minutes`.
     pub(crate) fn expire_jobs(&mut self) {
         let before = self.now() - SignedDuration::from_mins(self.settings.job_expire_minutes);
-        self.jobs
-            .retain(|_, job| job.completed.is_none_or(|completed| completed > before));
+        while self.forget_job_ended_by(before) {}
+    }
+
+    /// Forgets the job that ended first, if that was not after `limit`.
+    fn forget_job_ended_by(&mut self, limit: Timestamp) -> bool {
+        let oldest = match self.jobs.index().oldest_ended() {
+            Some((ended, id)) if ended <= limit => id.clone(),
+            _ => return false,
+        };
+        self.jobs.remove(&oldest).is_some()
     }
 
     /// The job that holds a machine: the first of those pending.
     pub(crate) fn job_of_vm(&self, vm: &str) -> Option<&Job> {
-        self.pending
-            .iter()
-            .filter_map(|id| self.jobs.get(id))
-            .find(|job| job.instance.as_deref() == Some(vm) && job.work.locks().is_some())
+        let mut jobs = self.pending_on(vm).into_iter();
+        jobs.find(|job| job.instance.as_deref() == Some(vm))
     }
 
     /// A job that has just been asked for.

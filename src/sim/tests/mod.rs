@@ -6,6 +6,7 @@ mod faults;
 mod jobs;
 mod machines;
 mod protocol;
+mod scale;
 mod times;
 mod vpcs;
 

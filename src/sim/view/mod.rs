@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::jobs::{Job, JobStatus};
 use super::world::catalogue::{Catalogue, Row};
+use super::world::index::VmKey;
 use super::world::{AffinityGroup, Event, KeyPair, Tag, World};
 
 /// Who is looking.
@@ -107,11 +108,8 @@ pub(crate) fn tag(world: &World, tag: &Tag, with_path: bool) -> Row {
 
 /// An affinity group.
 pub(crate) fn group(world: &World, _viewer: &Viewer, group: &AffinityGroup) -> Row {
-    let members = world
-        .vms
-        .values()
-        .filter(|vm| vm.affinity_groups.contains(&group.id));
-    let members: Vec<Value> = members.map(|vm| vm.id.as_str().into()).collect();
+    let members = world.vms.ids_under(&VmKey::Group(group.id.clone()));
+    let members: Vec<Value> = members.into_iter().map(Value::from).collect();
     RowOf::new()
         .set("id", group.id.as_str())
         .set("name", group.name.as_str())

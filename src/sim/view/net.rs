@@ -4,15 +4,14 @@ use serde_json::{Value, json};
 
 use super::{RowOf, Viewer, account_name, date, short_tags};
 use crate::sim::world::catalogue::{Catalogue, Row};
+use crate::sim::world::index::NetworkKey;
 use crate::sim::world::{AclItem, AclList, Address, AddressState, Network, Vpc, World};
 
 /// A VPC.
 pub(crate) fn vpc(world: &World, viewer: &Viewer, vpc: &Vpc) -> Row {
-    let tiers = world
-        .networks
-        .values()
-        .filter(|tier| tier.vpc.as_ref() == Some(&vpc.id));
+    let tiers = world.networks.under(&NetworkKey::Vpc(vpc.id.clone()));
     let tiers: Vec<Value> = tiers
+        .into_iter()
         .map(|tier| network(world, viewer, tier).into())
         .collect();
     let offering = Catalogue::find(&world.catalogue.vpc_offerings, &vpc.offering);

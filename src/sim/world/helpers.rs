@@ -1,18 +1,17 @@
 //! The operations that several commands share: drawing ids, counting, finding free addresses,
 //! and taking a resource out of the world with everything that hangs on it.
 
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use serde_json::Value;
 
+use super::index::{AddressKey, VmKey};
 use super::{
-    AclItem, Address, AddressState, AffinityGroup, Gone, Kind, Network, NetworkState, Uuid, Vm,
-    VmState, Vpc, World,
+    Address, AddressState, AffinityGroup, Gone, Kind, Network, NetworkState, Uuid, Vm, Vpc, World,
 };
 
 /// How many addresses of a tier are looked at for a free one: those of a `/16`.
-const HOSTS_MAX: usize = 65_536;
+const HOSTS_MAX: u32 = 65_536;
 
 /// An IPv4 range with a prefix length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +89,36 @@ impl Subnet {
         Ipv4Addr::from(self.first).is_loopback()
     }
 
-    pub(crate) fn hosts(self) -> impl Iterator<Item = Ipv4Addr> {
-        (self.first.saturating_add(1)..self.last()).map(Ipv4Addr::from)
+    /// One of the addresses that are not `taken`, which is sorted; `pick` chooses among so many.
+    pub(crate) fn free_host(
+        self,
+        taken: &[Ipv4Addr],
+        pick: impl FnOnce(usize) -> usize,
+    ) -> Option<Ipv4Addr> {
+        let first = self.first.saturating_add(1);
+        let hosts = self.last().saturating_sub(first).min(HOSTS_MAX);
+        let places = taken
+            .iter()
+            .filter_map(|ip| u32::from(*ip).checked_sub(first));
+        let places: Vec<u32> = places.filter(|place| *place < hosts).collect();
+        let free = usize::try_from(hosts).ok()?.checked_sub(places.len())?;
+        if free == 0 {
+            return None;
+        }
+        // The free address with this rank lies as much further as addresses before it are taken.
+        let rank = u32::try_from(pick(free)).ok()?;
+        let (mut low, mut high) = (0, places.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            let free_before = places[middle] - u32::try_from(middle).ok()?;
+            if free_before <= rank {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let place = rank + u32::try_from(low).ok()?;
+        (place < hosts).then(|| Ipv4Addr::from(first + place))
     }
 }
 
@@ -152,10 +179,7 @@ impl World {
             Kind::AclItem => self.acl_items.contains_key(id),
             Kind::Address => self.addresses.contains_key(id),
             Kind::Vm => self.vms.contains_key(id),
-            Kind::Nic => self
-                .vms
-                .values()
-                .any(|vm| vm.nics.iter().any(|nic| nic.id == id)),
+            Kind::Nic => self.vm_of_nic(id).is_some(),
             Kind::AffinityGroup => self.affinity_groups.contains_key(id),
             Kind::KeyPair => self.key_pairs.contains_key(id),
             Kind::Job => self.jobs.contains_key(id),
@@ -199,42 +223,47 @@ impl World {
     }
 
     pub(crate) fn vm_of_nic(&self, nic: &str) -> Option<&Vm> {
-        self.vms
-            .values()
-            .find(|vm| vm.nics.iter().any(|card| card.id == nic))
+        self.vms.one(&VmKey::Nic(nic.to_owned()))
+    }
+
+    /// The machines with a card in a network, whatever state they are in.
+    pub(crate) fn vms_in(&self, network: &str) -> Vec<&Vm> {
+        let first = VmKey::Card(network.to_owned(), Ipv4Addr::UNSPECIFIED);
+        let cards = self.vms.span(first, |key| is_card_in(key, network));
+        let mut vms: Vec<&Vm> = cards.into_iter().map(|(_, vm)| vm).collect();
+        vms.sort_by_key(|vm| vm.number);
+        vms.dedup_by_key(|vm| vm.number);
+        vms
     }
 
     /// Whether a guest address of a network is held, by whatever is left of a machine.
     pub(crate) fn guest_ip_taken(&self, network: &Network, ip: Ipv4Addr) -> bool {
-        ip == network.gateway
-            || self
-                .vms
-                .values()
-                .flat_map(|vm| &vm.nics)
-                .any(|nic| nic.network == network.id && nic.ip == ip)
+        let card = VmKey::Card(network.id.clone(), ip);
+        ip == network.gateway || self.vms.one(&card).is_some()
     }
 
     /// A free guest address, drawn at random as CloudStack does.
     pub(crate) fn free_guest_ip(&mut self, network: &Network) -> Option<Ipv4Addr> {
         let subnet = Subnet::parse(&network.cidr)?;
-        let cards = self.vms.values().flat_map(|vm| &vm.nics);
-        let taken: BTreeSet<Ipv4Addr> = cards
-            .filter(|nic| nic.network == network.id)
-            .map(|nic| nic.ip)
-            .collect();
-        let usable = |ip: &Ipv4Addr| *ip != network.gateway && !taken.contains(ip);
-        let free: Vec<_> = subnet.hosts().take(HOSTS_MAX).filter(usable).collect();
-        let place = self.chance.below(free.len());
-        free.get(place).copied()
+        let first = VmKey::Card(network.id.clone(), Ipv4Addr::UNSPECIFIED);
+        let cards = self.vms.span(first, |key| is_card_in(key, &network.id));
+        let cards = cards.into_iter().filter_map(|(key, _)| match key {
+            VmKey::Card(_, ip) => Some(ip),
+            _ => None,
+        });
+        let mut taken: Vec<Ipv4Addr> = cards.chain([network.gateway]).collect();
+        taken.sort_unstable();
+        taken.dedup();
+        subnet.free_host(&taken, |free| self.chance.below(free))
     }
 
     /// The free public address with the lowest number.
     pub(crate) fn free_address(&self) -> Option<Uuid> {
-        self.addresses
-            .values()
-            .filter(|address| address.state == AddressState::Free)
-            .min_by_key(|address| address.ip)
-            .map(|address| address.id.clone())
+        let first = AddressKey::Free(Ipv4Addr::UNSPECIFIED);
+        match self.addresses.first_from(first)? {
+            (AddressKey::Free(_), address) => Some(address.id.clone()),
+            _ => None,
+        }
     }
 
     /// Gives a public address back; its tags go or stay as told.
@@ -249,13 +278,13 @@ impl World {
             address.allocated = None;
         }
         if with_tags {
-            self.tags.retain(|tag| tag.resource != address);
+            self.tags.drop_of(address);
         }
     }
 
     pub(crate) fn bury(&mut self, kind: Kind, id: &str, number: u64) {
-        self.tags.retain(|tag| tag.resource != id);
-        self.details.retain(|detail| detail.resource != id);
+        self.tags.drop_of(id);
+        self.details.drop_of(id);
         self.gone.insert(id.to_owned(), Gone { kind, number });
     }
 
@@ -264,8 +293,8 @@ impl World {
         let Some(vm) = self.vms.remove(id) else {
             return;
         };
-        for address in self.addresses.values_mut() {
-            if address.static_nat.as_ref().is_some_and(|nat| nat.vm == id) {
+        for address in self.addresses.ids_under(&AddressKey::Vm(id.to_owned())) {
+            if let Some(address) = self.addresses.get_mut(&address) {
                 address.static_nat = None;
                 address.network = None;
             }
@@ -279,13 +308,8 @@ impl World {
         let Some(network) = self.networks.remove(id) else {
             return;
         };
-        let bound: Vec<Uuid> = self
-            .addresses
-            .values()
-            .filter(|address| address.network.as_deref() == Some(id))
-            .map(|address| address.id.clone())
-            .collect();
-        for address in bound {
+        let bound = AddressKey::Network(id.to_owned());
+        for address in self.addresses.ids_under(&bound) {
             match self.addresses.get_mut(&address) {
                 Some(address) if address.vpc.is_some() => {
                     address.network = None;
@@ -300,7 +324,10 @@ impl World {
 
     /// Takes an ACL list out with its rules.
     pub(crate) fn drop_acl_list(&mut self, id: &str) {
-        self.acl_items.retain(|_, item| item.list != id);
+        let rules = self.rules_of(id).into_iter().map(|rule| rule.id.clone());
+        for rule in rules.collect::<Vec<_>>() {
+            self.acl_items.remove(&rule);
+        }
         if let Some(list) = self.acl_lists.remove(id) {
             self.bury(Kind::AclList, id, list.number);
         }
@@ -312,22 +339,10 @@ impl World {
         let Some(vpc) = self.vpcs.remove(id) else {
             return;
         };
-        let held: Vec<Uuid> = self
-            .addresses
-            .values()
-            .filter(|address| address.vpc.as_deref() == Some(id))
-            .map(|address| address.id.clone())
-            .collect();
-        for address in held {
+        for address in self.addresses.ids_under(&AddressKey::Vpc(id.to_owned())) {
             self.free(&address, false);
         }
-        let lists: Vec<Uuid> = self
-            .acl_lists
-            .values()
-            .filter(|list| list.vpc.as_deref() == Some(id))
-            .map(|list| list.id.clone())
-            .collect();
-        for list in lists {
+        for list in self.acl_lists.ids_under(&id.to_owned()) {
             self.drop_acl_list(&list);
         }
         self.bury(Kind::Vpc, id, vpc.number);
@@ -335,12 +350,7 @@ impl World {
 
     /// Notes when a network was left by its last running machine, or is used again.
     pub(crate) fn note_idleness(&mut self, network: &str) {
-        let busy = self.vms.values().any(|vm| {
-            matches!(
-                vm.state,
-                VmState::Running | VmState::Starting | VmState::Stopping | VmState::Migrating
-            ) && vm.nics.iter().any(|nic| nic.network == network)
-        });
+        let busy = self.vms.count(&VmKey::Busy(network.to_owned())) > 0;
         let now = self.now();
         if let Some(network) = self.networks.get_mut(network) {
             let idle = !busy && network.state == NetworkState::Implemented;
@@ -395,17 +405,19 @@ impl World {
     /// The affinity group of an account with this name.
     pub(crate) fn group_named(&self, account: &str, name: &str) -> Option<&AffinityGroup> {
         self.affinity_groups
-            .values()
-            .find(|group| group.account == account && group.name == name)
+            .one(&(account.to_owned(), name.to_owned()))
     }
 
     /// Whether another rule of the list has this number.
     pub(crate) fn number_taken(&self, list: &str, number: u32, except: &str) -> bool {
-        let clash = |item: &AclItem| item.list == list && item.number == number;
-        self.acl_items
-            .values()
-            .any(|item| clash(item) && item.id != except)
+        let place = (list.to_owned(), number);
+        let mut rules = self.acl_items.under(&place).into_iter();
+        rules.any(|item| item.id != except)
     }
+}
+
+fn is_card_in(key: &VmKey, network: &str) -> bool {
+    matches!(key, VmKey::Card(of, _) if of == network)
 }
 
 #[cfg(test)]

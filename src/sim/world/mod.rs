@@ -9,7 +9,10 @@ pub mod catalogue;
 pub mod chance;
 mod entities;
 mod helpers;
+pub mod index;
+mod labels;
 mod seed;
+pub mod table;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
@@ -27,7 +30,10 @@ pub use entities::{
     Uuid, Vm, VmState, Vpc,
 };
 pub(crate) use helpers::{Subnet, quoted_network, quoted_vpc};
+use index::{AddressKey, VmKey};
+pub use labels::Labels;
 pub(crate) use seed::{OTHER, STRANGER, TENANT};
+use table::Table;
 
 /// The settings of the management server that matter here, with CloudStack's names for them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -127,35 +133,34 @@ pub struct World {
     /// What each account may have, by the account's id.
     pub limits: BTreeMap<Uuid, Limits>,
     /// The VPCs.
-    pub vpcs: BTreeMap<Uuid, Vpc>,
+    pub vpcs: Table<Vpc>,
     /// The networks.
-    pub networks: BTreeMap<Uuid, Network>,
+    pub networks: Table<Network>,
     /// The ACL lists, the two default ones included.
-    pub acl_lists: BTreeMap<Uuid, AclList>,
+    pub acl_lists: Table<AclList>,
     /// The rules of all ACL lists.
-    pub acl_items: BTreeMap<Uuid, AclItem>,
+    pub acl_items: Table<AclItem>,
     /// Every public address, free ones included.
-    pub addresses: BTreeMap<Uuid, Address>,
+    pub addresses: Table<Address>,
     /// The machines, wrecks and destroyed ones included.
-    pub vms: BTreeMap<Uuid, Vm>,
+    pub vms: Table<Vm>,
     /// The affinity groups.
-    pub affinity_groups: BTreeMap<Uuid, AffinityGroup>,
+    pub affinity_groups: Table<AffinityGroup>,
     /// The SSH key pairs.
     pub key_pairs: BTreeMap<Uuid, KeyPair>,
     /// The tags of everything, oldest first.
-    pub tags: Vec<Tag>,
+    pub tags: Labels<Tag>,
     /// The details of everything but machines.
-    pub details: Vec<Detail>,
+    pub details: Labels<Detail>,
     /// What happened, oldest first; the last 10 000.
     pub events: VecDeque<Event>,
     /// The jobs, ended ones included until they expire.
-    pub jobs: BTreeMap<Uuid, Job>,
+    pub jobs: Table<Job>,
     /// How much ever happened.
     pub totals: Totals,
     /// Until when the management server is away after a restart.
     pub down_until: Option<Timestamp>,
     pub(crate) gone: BTreeMap<Uuid, Gone>,
-    pub(crate) pending: Vec<Uuid>,
     pub(crate) address_locks: BTreeMap<Uuid, Timestamp>,
     pub(crate) chance: Chance,
     pub(crate) ids: Ids,
@@ -213,9 +218,10 @@ impl World {
         if let Some(vm) = self.vms.get(name) {
             return Some(vm);
         }
+        let namesakes = self.vms.under(&VmKey::Name(name.to_lowercase()));
         let named = |vm: &&Vm| vm.name == name && !vm.state.is_gone();
-        self.vms
-            .values()
+        namesakes
+            .into_iter()
             .filter(named)
             .min_by_key(|vm| (vm.is_wreck(), vm.number))
     }
@@ -223,38 +229,30 @@ impl World {
     /// The public address with this id or this dotted form.
     #[must_use]
     pub fn find_address(&self, name: &str) -> Option<&Address> {
-        let dotted = |address: &&Address| address.ip.to_string() == name;
-        self.addresses
-            .get(name)
-            .or_else(|| self.addresses.values().find(dotted))
+        let dotted = || self.addresses.one(&AddressKey::Ip(name.parse().ok()?));
+        self.addresses.get(name).or_else(dotted)
     }
 
     /// The public address whose static NAT points at this machine.
     #[must_use]
     pub fn address_of(&self, vm: &str) -> Option<&Address> {
-        self.addresses
-            .values()
-            .find(|address| address.static_nat.as_ref().is_some_and(|nat| nat.vm == vm))
+        self.addresses.one(&AddressKey::Vm(vm.to_owned()))
     }
 
     /// The rules of a list, in the order in which they are tried.
     #[must_use]
     pub fn rules_of(&self, list: &str) -> Vec<&AclItem> {
-        let mut rules: Vec<_> = self
-            .acl_items
-            .values()
-            .filter(|item| item.list == list)
-            .collect();
-        rules.sort_by_key(|item| item.number);
-        rules
+        let first = (list.to_owned(), 0);
+        let rules = self.acl_items.span(first, |(of, _)| of == list);
+        rules.into_iter().map(|(_, rule)| rule).collect()
     }
 
-    /// The tags of a resource.
+    /// The tags of a resource, oldest first.
     pub fn tags_of<'world>(
         &'world self,
-        resource: &'world str,
-    ) -> impl Iterator<Item = &'world Tag> {
-        self.tags.iter().filter(move |tag| tag.resource == resource)
+        resource: &str,
+    ) -> impl Iterator<Item = &'world Tag> + use<'world> {
+        self.tags.of(resource).into_iter()
     }
 
     /// The account with this name.

@@ -5,9 +5,10 @@ use std::net::Ipv4Addr;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::table::Table;
 use super::{
-    Account, AclItem, AclList, AddressState, Catalogue, Chance, Ids, Kind, Limits, Settings,
-    SystemMachine, Totals, User, Uuid, World,
+    Account, AclItem, AclList, AddressState, Catalogue, Chance, Ids, Kind, Labels, Limits,
+    Settings, SystemMachine, Totals, User, Uuid, World,
 };
 use crate::sim::profile::Profile;
 
@@ -40,22 +41,21 @@ impl World {
             accounts: BTreeMap::new(),
             users: BTreeMap::new(),
             limits: BTreeMap::new(),
-            vpcs: BTreeMap::new(),
-            networks: BTreeMap::new(),
-            acl_lists: BTreeMap::new(),
-            acl_items: BTreeMap::new(),
-            addresses: BTreeMap::new(),
-            vms: BTreeMap::new(),
-            affinity_groups: BTreeMap::new(),
+            vpcs: Table::default(),
+            networks: Table::default(),
+            acl_lists: Table::default(),
+            acl_items: Table::default(),
+            addresses: Table::default(),
+            vms: Table::default(),
+            affinity_groups: Table::default(),
             key_pairs: BTreeMap::new(),
-            tags: Vec::new(),
-            details: Vec::new(),
+            tags: Labels::default(),
+            details: Labels::default(),
             events: VecDeque::new(),
-            jobs: BTreeMap::new(),
+            jobs: Table::default(),
             totals: Totals::default(),
             down_until: None,
             gone: BTreeMap::new(),
-            pending: Vec::new(),
             address_locks: BTreeMap::new(),
             server_id: chance.uuid(),
             chance,
