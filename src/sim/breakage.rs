@@ -5,6 +5,7 @@
 //! the event feed names somebody else. Only what no command does (a guest that shuts itself down, a
 //! machine whose first start failed) is written straight into the world.
 
+mod draw;
 mod net;
 mod read;
 mod vm;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use super::jobs::Work;
 use super::world::{Guest, Uuid, Vm, World};
 use super::{fields, hands};
+pub(crate) use draw::drawn;
 pub(crate) use read::{Described, KINDS, breakage};
 
 /// A rule of an ACL list: by its id, or by a port that it opens.
@@ -34,7 +36,7 @@ pub struct Rule {
 }
 
 /// Something to break. Machines are named by id or host name, addresses by id or dotted form,
-/// everything else by id or name.
+/// everything else by id or name; `any` stands for a machine or address of the account, drawn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum Breakage {
@@ -190,6 +192,7 @@ impl By<'_> {
 
 /// Breaks something as the user of this name.
 pub(super) fn apply(world: &mut World, user: &str, what: Breakage) -> Done {
+    let what = draw::choose(world, user, what)?;
     let by = &mut By { world, user };
     match what {
         Breakage::StopVm { vm } => vm::stop(by, &vm),

@@ -390,7 +390,7 @@ pub(crate) fn report(world: &mut World, report: Report<'_>) {
         .to_owned();
     let event = Event {
         id: world.fresh_id(),
-        created: world.now(),
+        created: world.wall(),
         kind: kind.to_owned(),
         state: state.to_owned(),
         level: if failed { "ERROR" } else { "INFO" }.to_owned(),

@@ -73,6 +73,35 @@ impl Fields {
         self.left.remove(name).filter(|value| !value.is_null())
     }
 
+    /// All that was not read yet.
+    pub(crate) fn rest(&mut self) -> Map<String, Value> {
+        std::mem::take(&mut self.left)
+    }
+
+    /// Whether a field is there and was not read yet.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.left.contains_key(name)
+    }
+
+    /// A list of texts; one text is a list of its words.
+    pub(crate) fn texts(&mut self, name: &'static str) -> Result<Option<Vec<String>>, Wrong> {
+        let items = match self.value(name) {
+            None => return Ok(None),
+            Some(Value::Array(items)) => items,
+            Some(Value::String(text)) => text.split(',').map(Value::from).collect(),
+            Some(other) => return Err(self.wrong(name, format!("`{other}` is no list of names"))),
+        };
+        let text = |value: Value| match value {
+            Value::String(text) if !text.is_empty() => Ok(text),
+            other => Err(self.wrong(name, format!("`{other}` is no name"))),
+        };
+        items
+            .into_iter()
+            .map(text)
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
     /// A text; a number is taken for its digits.
     pub(crate) fn text(&mut self, name: &'static str) -> Result<Option<String>, Wrong> {
         match self.value(name) {
@@ -145,6 +174,12 @@ impl Fields {
         right: &str,
     ) -> Result<Option<T>, Wrong> {
         self.word(name, |text| text.parse().ok(), right)
+    }
+
+    /// A length of time such as `90s` or `1h30m`.
+    pub(crate) fn span(&mut self, name: &'static str) -> Result<Option<Duration>, Wrong> {
+        let right = "a length of time up to a year, like 500ms, 90s or 1h30m";
+        self.word(name, span, right)
     }
 
     /// A point in time: as such, or as a length of time from `now` on.

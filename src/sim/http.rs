@@ -11,6 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method as HttpMethod, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::SignedDuration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -159,8 +160,9 @@ impl Sim {
 
     fn signer(&self, params: &Params) -> Option<String> {
         let key = params.get("apikey")?;
-        let now = self.shared.clock.now();
         let state = self.lock();
+        let skew = SignedDuration::from_secs(state.world.settings.clock_skew);
+        let now = self.shared.clock.now() + skew;
         let user = state
             .world
             .users

@@ -30,6 +30,8 @@ mod pipeline;
 mod profile;
 mod protocol;
 mod reply;
+mod script;
+mod settings;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -56,6 +58,7 @@ use pipeline::{Incoming, Outgoing, State};
 pub use profile::Profile;
 use protocol::Params;
 pub use reply::Reply;
+pub use script::{Operator, Scenario};
 pub use world::World;
 
 /// What a simulator is made from.
@@ -276,6 +279,37 @@ impl Sim {
         let state = self.lock();
         let waiting = state.faults.all().iter();
         waiting.map(|waiting| waiting.fault.clone()).collect()
+    }
+
+    /// Plays a scenario from now on.
+    ///
+    /// # Errors
+    /// Too many are being played.
+    pub fn play(&self, scenario: Scenario) -> Result<u64, String> {
+        self.present(|state| {
+            let now = state.world.now();
+            let played = state.agenda.play(scenario, now);
+            state.advance(now);
+            played
+        })
+    }
+
+    /// Whether a scenario is being played or an operator is at work.
+    #[must_use]
+    pub fn is_scripted(&self) -> bool {
+        self.present(|state| state.agenda.next_change().is_some())
+    }
+
+    /// What scenarios and operators did so far, oldest first: who and what.
+    #[must_use]
+    pub fn journal(&self) -> Vec<(String, String)> {
+        self.present(|state| {
+            state
+                .agenda
+                .journal()
+                .map(|e| (e.by.clone(), e.what.clone()))
+                .collect()
+        })
     }
 
     /// Lends everything, brought to the present.

@@ -11,6 +11,7 @@ use super::commands::{self, Caller, Method, Ran, Request};
 use super::faults::{Fault, FaultKind, Faults, Struck};
 use super::protocol::Params;
 use super::reply::{ApiError, Reply};
+use super::script::Agenda;
 use super::world::World;
 
 /// How many requests are remembered: more than any test sends, and a bound for long runs.
@@ -20,6 +21,7 @@ const REQUESTS_MAX: usize = 100_000;
 pub(super) struct State {
     pub(super) world: World,
     pub(super) faults: Faults,
+    pub(super) agenda: Agenda,
     pub(super) requests: VecDeque<LoggedRequest>,
 }
 
@@ -73,6 +75,7 @@ impl State {
         Self {
             world,
             faults: Faults::default(),
+            agenda: Agenda::default(),
             requests,
         }
     }
@@ -82,13 +85,15 @@ impl State {
         while let Some(edge) = self.next_edge().filter(|edge| *edge <= now) {
             self.world.advance(edge);
             self.faults.advance(&self.world);
+            self.agenda.fire(&mut self.world, &mut self.faults);
         }
         self.world.advance(now);
     }
 
-    /// When something begins or ends that is not in the world.
+    /// When something begins or ends, or is to be done, that is not in the world.
     fn next_edge(&self) -> Option<Timestamp> {
-        self.faults.next_change(self.world.now())
+        let faults = self.faults.next_change(self.world.now());
+        faults.into_iter().chain(self.agenda.next_change()).min()
     }
 
     /// Adds a fault; the answer is its number.

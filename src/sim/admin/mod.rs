@@ -3,13 +3,15 @@
 //!
 //! An answer is JSON: what was asked for, `{"done": …}` or `{"refused": …}`.
 
+mod scripts;
+
 use axum::body::Body;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::fields::{Fields, Wrong};
-use super::{Sim, breakage, faults};
+use super::{Sim, breakage, faults, settings};
 
 /// An answer: its status and its JSON.
 type Answer = (StatusCode, Value);
@@ -35,6 +37,30 @@ const ENDPOINTS: &[(&str, &str, &str)] = &[
     ("GET", "/sim/faults/kinds", "the kinds of faults"),
     ("DELETE", "/sim/faults", "take all faults away"),
     ("DELETE", "/sim/faults/ID", "take one fault away"),
+    ("GET", "/sim/operators", "the operators at work"),
+    ("POST", "/sim/operators", "set an operator to work"),
+    ("DELETE", "/sim/operators", "send all operators home"),
+    ("DELETE", "/sim/operators/ID", "send one operator home"),
+    ("GET", "/sim/scenarios", "the scenarios that are shipped"),
+    ("GET", "/sim/scenarios/NAME", "the text of one"),
+    (
+        "GET",
+        "/sim/play",
+        "the scenarios being played, and what was done so far",
+    ),
+    (
+        "POST",
+        "/sim/play",
+        "play a scenario: its YAML, or {\"name\": NAME} of a shipped one",
+    ),
+    (
+        "DELETE",
+        "/sim/play",
+        "stop all scenarios; what they did stays",
+    ),
+    ("DELETE", "/sim/play/ID", "stop one scenario"),
+    ("GET", "/sim/settings", "all settings"),
+    ("PATCH", "/sim/settings", "change some"),
 ];
 
 /// Answers a request.
@@ -60,7 +86,20 @@ pub(super) fn answer(sim: &Sim, (method, path): (&Method, &str), body: &str) -> 
             sim.clear_faults();
             done("no fault is waiting")
         }
-        ("DELETE", ["faults", id]) => remove_fault(sim, id),
+        ("DELETE", ["faults", id]) => {
+            let gone = id
+                .parse()
+                .is_ok_and(|id| sim.present(|state| state.faults.remove(id)));
+            removed(gone, "fault", (id, "/sim/faults"))
+        }
+        ("GET", ["settings"]) => (
+            StatusCode::OK,
+            sim.world(|world| settings::all(world)).into(),
+        ),
+        ("PATCH", ["settings"]) => change_settings(sim, body),
+        ("GET" | "POST" | "DELETE", ["operators" | "scenarios" | "play", ..]) => {
+            scripts::answer(sim, (method.as_str(), &parts), body)
+        }
         (method, _) => nothing(method, path),
     };
     let mut response = Response::new(Body::from(format!("{value:#}\n")));
@@ -153,15 +192,18 @@ fn add_fault(sim: &Sim, body: &str) -> Answer {
     }
 }
 
-fn remove_fault(sim: &Sim, id: &str) -> Answer {
-    let number = id.parse().ok();
-    match number.is_some_and(|id| sim.present(|state| state.faults.remove(id))) {
-        true => done(format!("fault {id} is gone")),
-        false => (
-            StatusCode::NOT_FOUND,
-            json!({"refused": format!("there is no fault {id}: GET /sim/faults lists them")}),
-        ),
+fn removed(gone: bool, what: &str, (id, list): (&str, &str)) -> Answer {
+    if gone {
+        return done(format!("{what} {id} is gone"));
     }
+    let why = format!("there is no {what} {id}: GET {list} lists them");
+    (StatusCode::NOT_FOUND, json!({"refused": why}))
+}
+
+fn change_settings(sim: &Sim, body: &str) -> Answer {
+    let changed =
+        fields(body).and_then(|fields| sim.world(|world| settings::change(world, fields)));
+    changed.map_or_else(|wrong| unreadable(&wrong.to_string()), done)
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ pub(crate) fn create(call: &mut Call<'_>) -> Answered {
         busy_until: None,
         idle_since: None,
         nics: 0,
-        created: call.world.now(),
+        created: call.world.wall(),
     };
     let id = network.id.clone();
     let description = format!(

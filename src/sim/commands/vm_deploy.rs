@@ -91,7 +91,7 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
         key_pairs: key_pairs(call)?,
         affinity_groups,
         delete_protection: call.flag("deleteprotection") == Some(true),
-        created: call.world.now(),
+        created: call.world.wall(),
         updated: None,
         running_since: None,
     };
@@ -117,7 +117,7 @@ fn create(call: &mut Call<'_>, mut vm: Vm, wishes: Vec<Wish>) -> Result<(), ApiE
                 vm.nics.clear();
                 vm.state = VmState::Error;
                 vm.disk = Disk::None;
-                vm.updated = Some(call.world.now());
+                vm.updated = Some(call.world.wall());
                 call.world.totals.wrecks += 1;
                 call.world.vms.insert(vm.id.clone(), vm);
                 return Err(refusal);

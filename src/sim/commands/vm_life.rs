@@ -129,7 +129,7 @@ pub(crate) fn recover(call: &mut Call<'_>) -> Answered {
         let text = "Recovering a vm can only be done by an Admin. Or when the allow.user.expunge.recover.vm key is set.";
         return Err(ApiError::denied(text));
     }
-    let now = call.world.now();
+    let now = call.world.wall();
     match call.world.vms.get_mut(&id) {
         Some(vm) if vm.state == VmState::Destroyed => {
             vm.state = VmState::Stopped;

@@ -82,7 +82,7 @@ pub(crate) fn create(call: &mut Call<'_>) -> Answered {
         domain: call
             .owned_text("networkdomain")
             .unwrap_or_else(|| default_domain(call)),
-        created: call.world.now(),
+        created: call.world.wall(),
     };
     let id = vpc.id.clone();
     call.world.totals.vpcs += 1;

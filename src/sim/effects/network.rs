@@ -123,7 +123,7 @@ fn network_deleted(world: &mut World, id: &Uuid, forced: bool) -> Outcome {
 
 /// Puts an address into the hands of an account; the job that ends makes it usable.
 pub(crate) fn give(world: &mut World, address: &str, account: &str) {
-    let now = world.now();
+    let now = world.wall();
     world.totals.addresses += 1;
     if let Some(address) = world.addresses.get_mut(address) {
         address.state = AddressState::Allocating;

@@ -25,7 +25,7 @@ pub(crate) fn restored(
     id: &Uuid,
     template: Option<&Uuid>,
 ) -> Outcome {
-    let now = world.now();
+    let now = world.wall();
     let Some(vm) = world.vms.get_mut(id) else {
         return success();
     };

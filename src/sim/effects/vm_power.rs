@@ -202,7 +202,7 @@ pub(crate) fn started(world: &mut World, job: &Job, id: &Uuid, deploy: bool) -> 
 
 fn fail_start(world: &mut World, job: &Job, vm: &Vm, deploy: bool) -> JobFailure {
     let quoted = world.quoted_as(vm, "Starting");
-    let now = world.now();
+    let now = world.wall();
     if let Some(vm) = world.vms.get_mut(&vm.id) {
         vm.state = if deploy {
             VmState::Error
@@ -255,7 +255,7 @@ fn implement(world: &mut World, vm: &Vm) {
 }
 
 fn run(world: &mut World, id: &Uuid) {
-    let now = world.now();
+    let now = world.wall();
     let networks = &world.networks;
     let Some(vm) = world.vms.get_mut(id) else {
         return;
@@ -274,7 +274,7 @@ fn run(world: &mut World, id: &Uuid) {
 
 /// Turns a machine off in the records: no host, no VLAN on its cards.
 pub(crate) fn turn_off(world: &mut World, id: &str, state: VmState) {
-    let now = world.now();
+    let now = world.wall();
     let Some(vm) = world.vms.get_mut(id) else {
         return;
     };

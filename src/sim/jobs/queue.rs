@@ -175,7 +175,7 @@ impl World {
                 job.result = Some(serde_json::json!({"errorcode": code, "errortext": text}));
             }
         }
-        job.completed = Some(self.now());
+        job.completed = Some(self.wall());
         job.phase = Phase::Ended;
         if job.twist == Some(Twist::Lose) {
             self.jobs.remove(&job.id);
@@ -210,13 +210,13 @@ impl World {
     /// somewhere fall back, and what the jobs had already written stays
     /// (`cloudstack-observed.md`, 1.14 and 1.15).
     pub fn restart_server(&mut self) {
-        let now = self.now();
+        let (now, wall) = (self.now(), self.wall());
         let pending = self.pending().into_iter().map(|job| job.id.clone());
         for id in pending.collect::<Vec<_>>() {
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.status = JobStatus::Failed;
                 job.code = 530;
-                job.completed = Some(now);
+                job.completed = Some(wall);
                 job.phase = Phase::Ended;
             }
         }
@@ -246,7 +246,7 @@ impl World {
     fn purge(&mut self) {
         // The server shifts the delay by ten bits where it means to multiply by a thousand.
         let delay = SignedDuration::from_millis(self.settings.expunge_delay << 10);
-        let before = self.now() - delay;
+        let before = self.wall() - delay;
         let due: Vec<Uuid> = self
             .vms
             .values()
@@ -262,12 +262,12 @@ impl World {
 
     /// Keeps the number of jobs in bounds: those that ended first go.
     fn forget_oldest_jobs(&mut self) {
-        while self.jobs.len() >= JOBS_MAX && self.forget_job_ended_by(self.now()) {}
+        while self.jobs.len() >= JOBS_MAX && self.forget_job_ended_by(Timestamp::MAX) {}
     }
 
     /// Forgets jobs that ended longer ago than `job.expire.minutes`.
     pub(crate) fn expire_jobs(&mut self) {
-        let before = self.now() - SignedDuration::from_mins(self.settings.job_expire_minutes);
+        let before = self.wall() - SignedDuration::from_mins(self.settings.job_expire_minutes);
         while self.forget_job_ended_by(before) {}
     }
 
@@ -298,7 +298,7 @@ impl World {
             user: Uuid::new(),
             instance_type: None,
             instance: None,
-            created: self.now(),
+            created: self.wall(),
             completed: None,
             status: JobStatus::Pending,
             code: 0,

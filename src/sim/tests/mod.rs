@@ -7,6 +7,7 @@ mod jobs;
 mod machines;
 mod protocol;
 mod scale;
+mod scripts;
 mod times;
 mod vpcs;
 

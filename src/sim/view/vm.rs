@@ -242,7 +242,7 @@ fn offering_members(world: &World, vm: &Vm, shape: &Shape) -> Row {
 fn stats(world: &World, vm: &Vm) -> Row {
     let sampled = vm
         .running_since
-        .is_some_and(|since| (world.now() - since).as_secs() >= 60);
+        .is_some_and(|since| (world.wall() - since).as_secs() >= 60);
     if !sampled {
         return Map::new();
     }

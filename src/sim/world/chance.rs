@@ -39,6 +39,11 @@ impl Chance {
         self.draw(fastrand::Rng::f64) < probability
     }
 
+    /// A number from 0 up to 1.
+    pub fn fraction(&mut self) -> f64 {
+        self.draw(fastrand::Rng::f64)
+    }
+
     /// A fresh version 4 UUID.
     pub fn uuid(&mut self) -> String {
         let bytes = self.draw(|source| source.u128(..).to_be_bytes());

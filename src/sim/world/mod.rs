@@ -17,7 +17,7 @@ pub mod table;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::jobs::Job;
@@ -54,6 +54,10 @@ pub struct Settings {
     pub job_expire_minutes: i64,
     /// `default.page.size`: the rows of a page, and the most that may be asked for.
     pub default_page_size: usize,
+    /// How far the management server's clock is ahead, in seconds: what it writes down and whether a
+    /// request has expired goes by it, how long things take does not.
+    #[serde(default)]
+    pub clock_skew: i64,
     /// The memory of a host, in MiB, that machines are placed by.
     pub host_memory_mib: i64,
 }
@@ -71,6 +75,7 @@ impl Default for Settings {
             network_gc_wait: 600,
             job_expire_minutes: 1_440,
             default_page_size: 500,
+            clock_skew: 0,
             host_memory_mib: 262_144,
         }
     }
@@ -188,6 +193,12 @@ impl World {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// The time that the management server's clock shows and that it writes down.
+    #[must_use]
+    pub fn wall(&self) -> Timestamp {
+        self.now + SignedDuration::from_secs(self.settings.clock_skew)
     }
 
     pub(crate) fn set_now(&mut self, now: Timestamp) {
