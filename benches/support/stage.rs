@@ -189,6 +189,7 @@ impl Stage {
                 Ipv4Addr::new(198, 18, 7, 254),
             )]);
             world.settings.host_memory_mib = 1 << 30;
+            world.settings.host_cpu_mhz = 1 << 30;
             if let Some(limits) = world.limits_of("operator") {
                 limits.max.fill(-1);
             }

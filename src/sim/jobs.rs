@@ -160,6 +160,11 @@ pub(crate) enum Work {
     Stop {
         vm: Uuid,
     },
+    /// The server starts a machine by itself; it has tried so often before.
+    Revive {
+        vm: Uuid,
+        tries: u32,
+    },
     Reboot {
         vm: Uuid,
         forced: bool,
@@ -222,6 +227,7 @@ impl Work {
             Self::Deploy { vm, .. }
             | Self::Start { vm }
             | Self::Stop { vm }
+            | Self::Revive { vm, .. }
             | Self::Reboot { vm, .. }
             | Self::Destroy { vm, .. }
             | Self::Expunge { vm }
@@ -258,7 +264,15 @@ impl Work {
 
     /// Whether a machine is put through its first or a later start.
     pub(crate) fn boots(&self) -> bool {
-        matches!(self, Self::Start { .. } | Self::Deploy { start: true, .. })
+        matches!(
+            self,
+            Self::Start { .. } | Self::Revive { .. } | Self::Deploy { start: true, .. }
+        )
+    }
+
+    /// Whether it is the server's own, which nobody can ask for.
+    pub(crate) fn is_internal(&self) -> bool {
+        matches!(self, Self::Revive { .. })
     }
 
     /// How long it is queued at least.

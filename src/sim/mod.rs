@@ -59,7 +59,7 @@ pub use profile::Profile;
 use protocol::Params;
 pub use reply::Reply;
 pub use script::{Operator, Scenario};
-pub use world::World;
+pub use world::{HostFailure, World};
 
 /// What a simulator is made from.
 #[derive(Clone, Debug)]
@@ -144,6 +144,7 @@ impl Sim {
         let kept = state_file.as_deref().and_then(state::load);
         let mut world = kept.unwrap_or_else(|| World::new(profile, seed, clock.now()));
         world.profile = profile;
+        world.add_missing_sizes();
         world.advance(clock.now());
         let state = State::new(world);
         Self {

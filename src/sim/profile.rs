@@ -142,6 +142,24 @@ impl Profile {
         }
     }
 
+    /// How long a host is silent before the management server acts on it: `ping.interval` times
+    /// `ping.timeout`.
+    pub(crate) fn host_timeout(self) -> Duration {
+        match self {
+            Self::Instant => Duration::ZERO,
+            Self::Lab | Self::Slow => Duration::from_secs(150),
+        }
+    }
+
+    /// How long a machine that is to be available waits for its next start.
+    pub(crate) fn restart_delay(self, tries: u32) -> Duration {
+        match (self, tries) {
+            (Self::Instant, 0) => Duration::ZERO,
+            (Self::Lab | Self::Slow, 0) => Duration::from_secs(10),
+            (_, _) => Duration::from_secs(60),
+        }
+    }
+
     /// How long a killed management server is away.
     pub(crate) fn restart(self) -> Duration {
         match self {

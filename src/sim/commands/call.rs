@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::declare::Command;
+pub(crate) use super::usage::used;
 use super::{Answer, Method};
 use crate::sim::events::{self, Report, Subject};
 use crate::sim::jobs::{JobStatus, Twist, Work};
 use crate::sim::protocol::Params;
 use crate::sim::reply::ApiError;
 use crate::sim::view::Viewer;
-use crate::sim::world::catalogue::{Catalogue, Row};
-use crate::sim::world::index::{AddressKey, NetworkKey, VmKey};
+use crate::sim::world::catalogue::Row;
 use crate::sim::world::{Kind, RESOURCE_TYPES, Uuid, World};
 
 /// Who sent a request.
@@ -341,32 +341,4 @@ impl Call<'_> {
             _ => Ok(()),
         }
     }
-}
-
-/// How much of something an account has. Destroyed machines no longer count.
-pub(crate) fn used(world: &World, account: &str, resource: &str) -> i64 {
-    let owner = || account.to_owned();
-    let first = VmKey::Used(owner(), Uuid::new());
-    let mine = |key: &VmKey| matches!(key, VmKey::Used(of, _) if of == account);
-    let machines = || world.vms.counts(first.clone(), mine).into_iter();
-    let offered = |member: &str| {
-        let sizes = machines().filter_map(|(key, count)| {
-            let VmKey::Used(_, offering) = key else {
-                return None;
-            };
-            let offering = Catalogue::find(&world.catalogue.service_offerings, &offering)?;
-            Some(Catalogue::number(offering, member) * i64::try_from(count).ok()?)
-        });
-        sizes.sum()
-    };
-    let count = match resource {
-        "user_vm" => machines().map(|(_, count)| count).sum(),
-        "public_ip" => world.addresses.count(&AddressKey::Held(owner())),
-        "network" => world.networks.count(&NetworkKey::Owned(owner())),
-        "vpc" => world.vpcs.count(&owner()),
-        "cpu" => return offered("cpunumber"),
-        "memory" => return offered("memory"),
-        _ => 0,
-    };
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

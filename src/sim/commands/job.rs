@@ -41,6 +41,7 @@ pub(crate) fn list(call: &mut Call<'_>) -> Answered {
         .world
         .pending()
         .into_iter()
+        .filter(|job| !job.work.is_internal())
         .filter(|job| call.sees(Some(&job.account)))
         .filter(|job| call.holds("keyword", &job.class))
         .collect();

@@ -17,6 +17,7 @@ mod key_pair;
 mod network;
 mod table;
 mod tag;
+mod usage;
 mod vm_deploy;
 mod vm_life;
 mod vm_list;

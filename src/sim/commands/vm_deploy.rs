@@ -70,6 +70,8 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
     let mut details = call.details("details").unwrap_or_default();
     // The server's own mark, which goes with the first start.
     details.insert("deployvm".to_owned(), "true".to_owned());
+    let offered = Catalogue::find(&call.world.catalogue.service_offerings, &offering);
+    let offered = &offered.cloned().unwrap_or_default();
     let vm = Vm {
         number: call.world.next_number(Kind::Vm),
         id: id.clone(),
@@ -80,6 +82,8 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
         state: VmState::Stopped,
         guest: Guest::Alive,
         template,
+        size: Catalogue::size(offered),
+        ha: offered.get("offerha") == Some(&true.into()),
         offering,
         nics: Vec::new(),
         disk: Disk::Fresh,

@@ -123,8 +123,10 @@ pub(crate) fn change_service(call: &mut Call<'_>) -> Answered {
         );
         return Err(ApiError::value(text));
     }
+    let size = call.world.size_offered(&offering);
     if let Some(vm) = call.world.vms.get_mut(&id) {
         vm.offering = offering;
+        vm.size = size;
     }
     let subject = Subject::vm(call.world, &id);
     let text = format!("Successfully completed upgrading Vm. Vm Id: {id}");

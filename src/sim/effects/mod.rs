@@ -6,6 +6,7 @@
 
 pub(crate) mod acl;
 pub(crate) mod network;
+mod placement;
 mod tag;
 mod vm;
 mod vm_power;
@@ -33,6 +34,7 @@ pub(crate) fn begin(world: &mut World, job: &mut Job) -> Duration {
     let cost = match &job.work {
         Work::Deploy { .. }
         | Work::Start { .. }
+        | Work::Revive { .. }
         | Work::Stop { .. }
         | Work::Reboot { .. }
         | Work::Destroy { .. }
@@ -73,6 +75,7 @@ pub(crate) fn finish(world: &mut World, job: &Job) -> Outcome {
         Work::Deploy { vm, start: true } => vm_power::started(world, job, vm, true),
         Work::Deploy { vm, start: false } => vm::deployed(world, job, vm),
         Work::Start { vm } => vm_power::started(world, job, vm, false),
+        Work::Revive { vm, tries } => vm_power::revived(world, job, vm, *tries),
         Work::Stop { vm } => vm_power::stopped(world, job, vm),
         Work::Reboot { vm, .. } => vm_power::rebooted(world, job, vm),
         Work::Destroy { vm, expunge } => vm_power::destroyed(world, job, vm, *expunge),

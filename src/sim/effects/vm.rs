@@ -100,7 +100,9 @@ pub(crate) fn scaled(world: &mut World, job: &Job, id: &Uuid, offering: &Uuid) -
         let text = "Dynamically scaling virtual machines is disabled for this zone, please contact your admin";
         return Err(JobFailure::new(530, text));
     }
+    let size = world.size_offered(offering);
     if let Some(vm) = world.vms.get_mut(id) {
+        vm.size = size;
         vm.offering.clone_from(offering);
     }
     Ok(vm_view::result(world, job, id))

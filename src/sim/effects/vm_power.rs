@@ -8,12 +8,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Outcome, success};
+use super::{Outcome, placement, success};
 use crate::sim::jobs::{Job, JobFailure, Twist, Work, signed};
 use crate::sim::profile::Cost;
 use crate::sim::view::{Viewer, vm as view};
-use crate::sim::world::catalogue::Catalogue;
-use crate::sim::world::index::VmKey;
 use crate::sim::world::{Disk, Guest, Network, NetworkState, Uuid, Vm, VmState, World};
 
 /// Marks a machine as being on its way, and says how long the way is.
@@ -64,7 +62,7 @@ fn begin_start(world: &mut World, vm: &Vm, twist: Option<&Twist>) -> Duration {
     if vm.state != VmState::Stopped {
         return Duration::ZERO;
     }
-    let host = place(world, vm);
+    let host = placement::host_for(world, vm);
     let fails = matches!(twist, Some(Twist::StartFails | Twist::NoCapacity)) || host.is_none();
     if let Some(vm) = world.vms.get_mut(&vm.id) {
         vm.state = VmState::Starting;
@@ -106,71 +104,6 @@ fn bring_up(world: &mut World, network: &Uuid) -> Duration {
     }
 }
 
-/// Picks a host: enough memory, the affinity groups obeyed, then the emptiest.
-fn place(world: &World, vm: &Vm) -> Option<Uuid> {
-    let offering = Catalogue::find(&world.catalogue.service_offerings, &vm.offering);
-    let wanted = offering.map_or(0, |offering| Catalogue::number(offering, "memory"));
-    let hosts = world
-        .catalogue
-        .hosts
-        .iter()
-        .map(|host| Catalogue::text(host, "id"));
-    hosts
-        .filter(|host| memory_used(world, host) + wanted <= world.settings.host_memory_mib)
-        .filter_map(|host| Some((reluctance(world, vm, host)?, guests(world, host), host)))
-        .min()
-        .map(|(_, _, host)| host.to_owned())
-}
-
-/// How many machines of each offering are on a host.
-fn placed(world: &World, host: &str) -> Vec<(VmKey, usize)> {
-    let first = VmKey::Placed(host.to_owned(), Uuid::new());
-    let here = |key: &VmKey| matches!(key, VmKey::Placed(of, _) if of == host);
-    world.vms.counts(first, here)
-}
-
-fn guests(world: &World, host: &str) -> usize {
-    placed(world, host)
-        .into_iter()
-        .map(|(_, count)| count)
-        .sum()
-}
-
-fn memory_used(world: &World, host: &str) -> i64 {
-    let memory = |(key, count): (VmKey, usize)| {
-        let VmKey::Placed(_, offering) = key else {
-            return None;
-        };
-        let offering = Catalogue::find(&world.catalogue.service_offerings, &offering)?;
-        Some(Catalogue::number(offering, "memory") * i64::try_from(count).ok()?)
-    };
-    placed(world, host).into_iter().filter_map(memory).sum()
-}
-
-/// How little the affinity groups like this host; none if a strict one forbids it.
-fn reluctance(world: &World, vm: &Vm, host: &str) -> Option<u32> {
-    let mut reluctance = 0;
-    for group in vm
-        .affinity_groups
-        .iter()
-        .filter_map(|id| world.affinity_groups.get(id))
-    {
-        let members = world.vms.under(&VmKey::Group(group.id.clone()));
-        let others = || members.iter().filter(|other| other.id != vm.id);
-        let mut hosts = others().filter_map(|other| other.host.as_deref());
-        let here = hosts.clone().any(|other| other == host);
-        let elsewhere = hosts.any(|other| other != host);
-        match group.kind.as_str() {
-            "host anti-affinity" if here => return None,
-            "host affinity" if elsewhere && !here => return None,
-            "non-strict host anti-affinity" if here => reluctance += 1,
-            "non-strict host affinity" if elsewhere && !here => reluctance += 1,
-            _ => {}
-        }
-    }
-    Some(reluctance)
-}
-
 /// Ends a start, or the deploy of a machine that is to run at once.
 pub(crate) fn started(world: &mut World, job: &Job, id: &Uuid, deploy: bool) -> Outcome {
     let vm = world
@@ -178,6 +111,7 @@ pub(crate) fn started(world: &mut World, job: &Job, id: &Uuid, deploy: bool) -> 
         .get(id)
         .cloned()
         .ok_or_else(|| JobFailure::new(530, "Vm is gone"))?;
+    let vm = placement::away_from_trouble(world, vm);
     match vm.state {
         VmState::Starting if vm.host.is_some() => {}
         VmState::Starting => return Err(fail_start(world, job, &vm, deploy)),
@@ -231,6 +165,16 @@ fn fail_start(world: &mut World, job: &Job, vm: &Vm, deploy: bool) -> JobFailure
         533,
         format!("No destination found for a deployment for {quoted}{hint}"),
     )
+}
+
+/// Ends a start that the server attempts by itself. If it fails it is attempted again, unless
+/// somebody else has taken the machine in hand.
+pub(crate) fn revived(world: &mut World, job: &Job, id: &Uuid, tries: u32) -> Outcome {
+    let starting = world.vms.get(id).map(|vm| vm.state) == Some(VmState::Starting);
+    if !starting {
+        return success();
+    }
+    started(world, job, id, false).inspect_err(|_| world.restart_later(id, tries + 1))
 }
 
 /// Brings up the networks of a machine that has just started.

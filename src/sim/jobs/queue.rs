@@ -20,6 +20,7 @@ enum Due {
     End(u64, Uuid),
     Begin(u64, Uuid),
     Idle(Uuid),
+    Host(Uuid),
     Purge,
 }
 
@@ -32,6 +33,7 @@ impl World {
                 Due::Begin(_, job) => self.begin(&job),
                 Due::End(_, job) => self.end(&job),
                 Due::Idle(network) => effects::network::shut_down(self, &network),
+                Due::Host(host) => self.judge_host(&host),
                 Due::Purge => self.purge(),
             }
         }
@@ -52,8 +54,11 @@ impl World {
             }
             _ => None,
         };
+        let hosts = self.hosts.iter();
+        let hosts = hosts.filter_map(|(id, host)| Some((host.next?, Due::Host(id.clone()))));
         let purge = (self.next_purge, Due::Purge);
-        self.next_job().into_iter().chain(idle).chain([purge]).min()
+        let others = hosts.chain(idle).chain([purge]);
+        self.next_job().into_iter().chain(others).min()
     }
 
     fn next_job(&self) -> Option<(Timestamp, Due)> {
@@ -86,9 +91,14 @@ impl World {
     }
 
     /// Queues a job; it begins at once if nothing is in its way.
-    pub(crate) fn submit(&mut self, mut job: Job) {
+    pub(crate) fn submit(&mut self, job: Job) {
         let lead = signed(job.work.lead(self.profile));
-        job.phase = Phase::Queued(self.now() + lead);
+        self.submit_at(job, self.now() + lead);
+    }
+
+    /// Queues a job that begins at a time of its own.
+    pub(crate) fn submit_at(&mut self, mut job: Job, at: Timestamp) {
+        job.phase = Phase::Queued(at);
         if let Some(words) = events::words(self, &job) {
             events::scheduled(self, &job, words);
         }
@@ -212,8 +222,12 @@ impl World {
     pub fn restart_server(&mut self) {
         let (now, wall) = (self.now(), self.wall());
         let pending = self.pending().into_iter().map(|job| job.id.clone());
+        let mut restarts = Vec::new();
         for id in pending.collect::<Vec<_>>() {
             if let Some(job) = self.jobs.get_mut(&id) {
+                if let Work::Revive { vm, tries } = &job.work {
+                    restarts.push((vm.clone(), *tries));
+                }
                 job.status = JobStatus::Failed;
                 job.code = 530;
                 job.completed = Some(wall);
@@ -226,10 +240,9 @@ impl World {
                     vm.state = VmState::Stopped;
                     vm.host = None;
                 }
-                VmState::Stopping => vm.state = VmState::Running,
+                VmState::Stopping | VmState::Migrating => vm.state = VmState::Running,
                 VmState::Stopped
                 | VmState::Running
-                | VmState::Migrating
                 | VmState::Destroyed
                 | VmState::Expunging
                 | VmState::Error => {}
@@ -240,6 +253,9 @@ impl World {
         }
         self.address_locks.clear();
         self.down_until = Some(now + signed(self.profile.restart()));
+        for (vm, tries) in restarts {
+            self.restart_later(&vm, tries);
+        }
     }
 
     /// Purges machines that were destroyed long enough ago, and forgets jobs that ended a day ago.

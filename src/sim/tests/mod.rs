@@ -3,6 +3,7 @@
 mod addresses;
 mod breakages;
 mod faults;
+mod hosts;
 mod jobs;
 mod machines;
 mod protocol;

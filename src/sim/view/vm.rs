@@ -174,7 +174,7 @@ fn head(world: &World, viewer: &Viewer, vm: &Vm, shape: &Shape) -> RowOf {
         .set("created", date(vm.created))
         .set("lastupdated", vm.updated.map(date))
         .set("state", vm.state.to_string())
-        .set("haenable", false)
+        .set("haenable", vm.ha)
         .zone(world)
         .set_if(viewer.admin, "hostid", host.cloned())
         .set_if(
@@ -182,7 +182,10 @@ fn head(world: &World, viewer: &Viewer, vm: &Vm, shape: &Shape) -> RowOf {
             "hostname",
             host_name.map(|row| Catalogue::text(row, "name")),
         )
-        .set("hostcontrolstate", host.map(|_| "Enabled"))
+        .set(
+            "hostcontrolstate",
+            host.map(|id| world.host(id).control_state()),
+        )
         .with(if shape.has("tmpl") {
             template_members(world, vm)
         } else {
@@ -232,9 +235,9 @@ fn offering_members(world: &World, vm: &Vm, shape: &Shape) -> Row {
             "serviceofferingname",
             Catalogue::text(offering, "name"),
         )
-        .set_if(sizes, "cpunumber", Catalogue::number(offering, "cpunumber"))
-        .set_if(sizes, "cpuspeed", Catalogue::number(offering, "cpuspeed"))
-        .set_if(sizes, "memory", Catalogue::number(offering, "memory"))
+        .set_if(sizes, "cpunumber", vm.size.cpus)
+        .set_if(sizes, "cpuspeed", vm.size.mhz)
+        .set_if(sizes, "memory", vm.size.memory_mib)
         .done()
 }
 

@@ -7,6 +7,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::Size;
+
 /// A row of a reply.
 pub type Row = Map<String, Value>;
 
@@ -76,6 +78,16 @@ impl Catalogue {
     #[must_use]
     pub fn number(row: &Row, member: &str) -> i64 {
         row.get(member).and_then(Value::as_i64).unwrap_or_default()
+    }
+
+    /// What a service offering gives a machine.
+    #[must_use]
+    pub fn size(row: &Row) -> Size {
+        Size {
+            cpus: Self::number(row, "cpunumber"),
+            mhz: Self::number(row, "cpuspeed"),
+            memory_mib: Self::number(row, "memory"),
+        }
     }
 
     /// The row with this id.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::table::{Filed, Keyed, Keys};
 use super::{
-    AclItem, AclList, Address, AddressState, AffinityGroup, Detail, Network, Tag, Uuid, Vm,
+    AclItem, AclList, Address, AddressState, AffinityGroup, Detail, Network, Size, Tag, Uuid, Vm,
     VmState, Vpc, World,
 };
 
@@ -44,10 +44,10 @@ pub enum VmKey {
     Host(Uuid),
     /// An affinity group that it is in.
     Group(Uuid),
-    /// Counted: account and service offering, of machines that count against limits.
-    Used(Uuid, Uuid),
-    /// Counted: host and service offering.
-    Placed(Uuid, Uuid),
+    /// Counted: account and size, of machines that count against limits.
+    Used(Uuid, Size),
+    /// Counted: host and size.
+    Placed(Uuid, Size),
     /// Counted: a network that it keeps from being shut down.
     Busy(Uuid),
 }
@@ -82,8 +82,8 @@ filed!(Vm, Uuid, VmKey, |vm| {
     let busy = vm.nics.iter().filter(|_| vm.is_up());
     let busy = busy.map(|nic| VmKey::Busy(nic.network.clone()));
     let placed = host.clone();
-    let placed = placed.map(|host| VmKey::Placed(host, vm.offering.clone()));
-    let used = VmKey::Used(vm.account.clone(), vm.offering.clone());
+    let placed = placed.map(|host| VmKey::Placed(host, vm.size));
+    let used = VmKey::Used(vm.account.clone(), vm.size);
     let used = vm.is_counted().then_some(used);
     keys(
         cards

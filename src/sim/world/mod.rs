@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod chance;
 mod entities;
 mod helpers;
+mod hosts;
 pub mod index;
 mod labels;
 mod seed;
@@ -25,9 +26,9 @@ use super::profile::Profile;
 use catalogue::Catalogue;
 use chance::Chance;
 pub use entities::{
-    Account, AclItem, AclList, Address, AddressState, AffinityGroup, Disk, Event, Guest, KeyPair,
-    Kind, Limits, Network, NetworkState, Nic, RESOURCE_TYPES, StaticNat, SystemMachine, Tag, User,
-    Uuid, Vm, VmState, Vpc,
+    Account, AclItem, AclList, Address, AddressState, AffinityGroup, Disk, Event, Guest, Host,
+    HostFailure, HostState, KeyPair, Kind, Limits, Network, NetworkState, Nic, RESOURCE_TYPES,
+    ResourceState, Size, StaticNat, SystemMachine, Tag, User, Uuid, Vm, VmState, Vpc,
 };
 pub(crate) use helpers::{Subnet, quoted_network, quoted_vpc};
 use index::{AddressKey, VmKey};
@@ -37,6 +38,7 @@ use table::Table;
 
 /// The settings of the management server that matter here, with CloudStack's names for them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Settings {
     /// `expunge.delay`, in seconds: how long a destroyed machine lingers.
     pub expunge_delay: i64,
@@ -60,6 +62,8 @@ pub struct Settings {
     pub clock_skew: i64,
     /// The memory of a host, in MiB, that machines are placed by.
     pub host_memory_mib: i64,
+    /// The processors of a host together, in MHz, that machines are placed by.
+    pub host_cpu_mhz: i64,
 }
 
 impl Default for Settings {
@@ -77,6 +81,7 @@ impl Default for Settings {
             default_page_size: 500,
             clock_skew: 0,
             host_memory_mib: 262_144,
+            host_cpu_mhz: 262_144,
         }
     }
 }
@@ -149,6 +154,9 @@ pub struct World {
     pub addresses: Table<Address>,
     /// The machines, wrecks and destroyed ones included.
     pub vms: Table<Vm>,
+    /// The hosts that ever were in trouble or in maintenance.
+    #[serde(default)]
+    pub hosts: BTreeMap<Uuid, Host>,
     /// The affinity groups.
     pub affinity_groups: Table<AffinityGroup>,
     /// The SSH key pairs.

@@ -8,6 +8,7 @@ mod account;
 mod acl;
 mod address;
 mod belonging;
+mod host;
 mod network;
 mod vm;
 
@@ -17,8 +18,9 @@ pub use account::{Account, Limits, RESOURCE_TYPES, User};
 pub use acl::{AclItem, AclList};
 pub use address::{Address, AddressState, StaticNat, SystemMachine};
 pub use belonging::{AffinityGroup, Event, KeyPair, Tag};
+pub use host::{Host, HostFailure, HostState, ResourceState};
 pub use network::{Network, NetworkState, Vpc};
-pub use vm::{Disk, Guest, Nic, Vm, VmState};
+pub use vm::{Disk, Guest, Nic, Size, Vm, VmState};
 
 /// The UUID of a resource, as text, because text is all that CloudStack's clients ever see of it.
 pub type Uuid = String;

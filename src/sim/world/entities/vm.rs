@@ -71,6 +71,25 @@ pub enum Disk {
     Lost,
 }
 
+/// How much of a host a machine takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Size {
+    /// The number of its processors.
+    pub cpus: i64,
+    /// The speed of each of them, in MHz.
+    pub mhz: i64,
+    /// Its memory, in MiB.
+    pub memory_mib: i64,
+}
+
+impl Size {
+    /// What all its processors take together, in MHz.
+    #[must_use]
+    pub fn all_mhz(self) -> i64 {
+        self.cpus.saturating_mul(self.mhz)
+    }
+}
+
 /// A network card.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Nic {
@@ -112,6 +131,12 @@ pub struct Vm {
     pub template: Uuid,
     /// Its service offering.
     pub offering: Uuid,
+    /// What the offering gave it, or what was asked for where the offering leaves that open.
+    #[serde(default)]
+    pub size: Size,
+    /// Whether it is started elsewhere when its host fails.
+    #[serde(default)]
+    pub ha: bool,
     /// Its cards; a wreck has none.
     pub nics: Vec<Nic>,
     /// Its root disk.

@@ -1,0 +1,89 @@
+//! Which host a machine is put on: one that is up and has room, the affinity groups obeyed, then
+//! the emptiest.
+
+use crate::sim::world::catalogue::Catalogue;
+use crate::sim::world::index::VmKey;
+use crate::sim::world::{Host, Size, Uuid, Vm, VmState, World};
+
+/// Picks a host.
+pub(crate) fn host_for(world: &World, vm: &Vm) -> Option<Uuid> {
+    let hosts = world.catalogue.hosts.iter();
+    let hosts = hosts.map(|host| Catalogue::text(host, "id"));
+    hosts
+        .filter(|host| world.host(host).takes_machines())
+        .filter(|host| vm.host.as_deref() != Some(*host))
+        .filter_map(|host| Some((reluctance(world, vm, host)?, host)))
+        .map(|(reluctance, host)| (reluctance, Load::of(world, host), host))
+        .filter(|(_, load, _)| load.has_room(world, vm.size))
+        .min_by_key(|(reluctance, load, host)| (*reluctance, load.guests, *host))
+        .map(|(_, _, host)| host.to_owned())
+}
+
+/// A machine that was on its way to a host that has failed meanwhile, on its way to another.
+pub(crate) fn away_from_trouble(world: &mut World, mut vm: Vm) -> Vm {
+    let host = vm.host.as_ref().map(|host| world.host(host));
+    let failed = |host: Host| host.failure.is_some() || !host.takes_machines();
+    if vm.state == VmState::Starting && host.is_some_and(failed) {
+        vm.host = host_for(world, &vm);
+        if let Some(row) = world.vms.get_mut(&vm.id) {
+            row.host.clone_from(&vm.host);
+        }
+    }
+    vm
+}
+
+/// What is on a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// How many machines.
+    pub(crate) guests: usize,
+    /// Their processors together, in MHz.
+    pub(crate) mhz: i64,
+    /// Their memory together, in MiB.
+    pub(crate) memory_mib: i64,
+}
+
+impl Load {
+    pub(crate) fn of(world: &World, host: &str) -> Self {
+        let first = VmKey::Placed(host.to_owned(), Size::default());
+        let here = |key: &VmKey| matches!(key, VmKey::Placed(of, _) if of == host);
+        let mut load = Self::default();
+        for (key, count) in world.vms.counts(first, here) {
+            if let (VmKey::Placed(_, size), Ok(times)) = (key, i64::try_from(count)) {
+                load.guests += count;
+                load.mhz += size.all_mhz() * times;
+                load.memory_mib += size.memory_mib * times;
+            }
+        }
+        load
+    }
+
+    fn has_room(&self, world: &World, size: Size) -> bool {
+        self.memory_mib + size.memory_mib <= world.settings.host_memory_mib
+            && self.mhz + size.all_mhz() <= world.settings.host_cpu_mhz
+    }
+}
+
+/// How little the affinity groups like this host; none if a strict one forbids it.
+fn reluctance(world: &World, vm: &Vm, host: &str) -> Option<u32> {
+    let mut reluctance = 0;
+    for group in vm
+        .affinity_groups
+        .iter()
+        .filter_map(|id| world.affinity_groups.get(id))
+    {
+        let members = world.vms.under(&VmKey::Group(group.id.clone()));
+        let others = || members.iter().filter(|other| other.id != vm.id);
+        let mut hosts = others().filter_map(|other| other.host.as_deref());
+        let here = hosts.clone().any(|other| other == host);
+        let elsewhere = hosts.any(|other| other != host);
+        match group.kind.as_str() {
+            "host anti-affinity" if here => return None,
+            "host affinity" if elsewhere && !here => return None,
+            "non-strict host anti-affinity" if here => reluctance += 1,
+            "non-strict host affinity" if elsewhere && !here => reluctance += 1,
+            _ => {}
+        }
+    }
+    Some(reluctance)
+}
