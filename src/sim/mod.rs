@@ -27,6 +27,7 @@ mod jobs;
 mod neighbour;
 mod overview;
 mod pipeline;
+pub mod plane;
 mod profile;
 mod protocol;
 mod reply;
@@ -46,6 +47,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -55,6 +57,7 @@ pub use faults::{Fault, FaultKind, WaitingFault};
 pub use fields::Wrong;
 pub use jobs::{Job, JobStatus};
 use pipeline::{Incoming, Outgoing, State};
+use plane::{PlaneConfig, PlaneReport};
 pub use profile::Profile;
 use protocol::Params;
 pub use reply::Reply;
@@ -129,6 +132,9 @@ struct Shared {
     clock: Clock,
     state_file: Option<PathBuf>,
     state: Mutex<State>,
+    /// The version of what the data plane is about, for those who wait for the next.
+    changes: watch::Sender<u64>,
+    plane: Mutex<PlaneReport>,
 }
 
 impl Sim {
@@ -152,6 +158,8 @@ impl Sim {
                 clock,
                 state_file,
                 state: Mutex::new(state),
+                changes: watch::Sender::new(0),
+                plane: Mutex::default(),
             }),
         }
     }
@@ -227,13 +235,18 @@ impl Sim {
         state.advance(self.shared.clock.now());
         let seen = look(&mut state.world);
         self.save(&state);
+        self.tell_changes(&state);
         seen
     }
 
     /// VMs, addresses, rules and jobs at a glance, as `GET /sim/state` shows them.
     #[must_use]
     pub fn overview(&self) -> serde_json::Value {
-        self.world(|world| overview::overview(world))
+        let plane = self.shared.plane.lock();
+        let plane = plane.map(|report| report.clone()).unwrap_or_default();
+        let mut overview = self.world(|world| overview::overview(world));
+        overview["plane"] = serde_json::json!(plane);
+        overview
     }
 
     /// Does what a stranger might do, at once; the answer says what was done.
@@ -317,7 +330,45 @@ impl Sim {
     fn present<R>(&self, look: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         state.advance(self.shared.clock.now());
-        look(&mut state)
+        let seen = look(&mut state);
+        self.tell_changes(&state);
+        seen
+    }
+
+    /// Lets the machines answer on their addresses, where those are in 127.0.0.0/8, until `stop` is
+    /// cancelled.
+    pub async fn answer(&self, config: PlaneConfig, stop: CancellationToken) {
+        plane::run(self.clone(), config, stop).await;
+    }
+
+    /// The versions of what the data plane is about.
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
+    }
+
+    fn tell_changes(&self, state: &State) {
+        let version = state.world.version();
+        self.shared.changes.send_if_modified(|told| {
+            let changed = *told != version;
+            *told = version;
+            changed
+        });
+    }
+
+    /// Looks at the world as it is now, and how long it stays so if nobody changes it.
+    fn peek<R>(&self, look: impl FnOnce(&World, Option<Duration>) -> R) -> R {
+        let now = self.shared.clock.now();
+        let mut state = self.lock();
+        state.advance(now);
+        let next = state.next_change();
+        let wait = next.map(|at| Duration::try_from(at - now).unwrap_or_default());
+        look(&state.world, wait)
+    }
+
+    fn report_plane(&self, report: PlaneReport) {
+        if let Ok(mut plane) = self.shared.plane.lock() {
+            *plane = report;
+        }
     }
 
     fn save(&self, state: &State) {
@@ -384,6 +435,7 @@ impl Sim {
         {
             self.save(&state);
         }
+        self.tell_changes(&state);
         outgoing
     }
 }

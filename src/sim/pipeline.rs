@@ -96,6 +96,12 @@ impl State {
         faults.into_iter().chain(self.agenda.next_change()).min()
     }
 
+    /// When something happens next by itself.
+    pub(super) fn next_change(&self) -> Option<Timestamp> {
+        let world = self.world.next_change();
+        world.into_iter().chain(self.next_edge()).min()
+    }
+
     /// Adds a fault; the answer is its number.
     pub(super) fn add_fault(&mut self, fault: Fault) -> Result<u64, String> {
         let added = self.faults.add(fault);

@@ -15,6 +15,7 @@ mod house;
 mod kill;
 mod limits;
 mod parts;
+mod plane;
 mod recordings;
 mod rollout;
 mod teardown;

@@ -212,6 +212,16 @@ impl World {
             && self.details.table().is_well_filed()
     }
 
+    /// Changes whenever anything changes that decides what a machine can be asked.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.vms.version()
+            + self.networks.version()
+            + self.addresses.version()
+            + self.acl_items.version()
+            + self.tags.table().version()
+    }
+
     /// How many rows were looked at one after the other so far, because no index knew.
     #[must_use]
     pub fn visits(&self) -> u64 {
