@@ -101,6 +101,8 @@ pub(crate) enum Work {
         network: Uuid,
         name: Option<String>,
         display_text: Option<String>,
+        domain: Option<String>,
+        offering: Option<Uuid>,
     },
     DeleteNetwork {
         network: Uuid,

@@ -1,5 +1,7 @@
 //! Public addresses and static NAT.
 
+use std::net::Ipv4Addr;
+
 use serde_json::json;
 
 use super::Answer;
@@ -10,7 +12,9 @@ use crate::sim::events::Subject;
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
 use crate::sim::view::{net, vm as vm_view};
-use crate::sim::world::{Address, AddressState, Kind, StaticNat, Uuid, Vm};
+use crate::sim::world::{
+    Address, AddressState, GuestType, Kind, Network, StaticNat, Uuid, Vm, quoted_address,
+};
 
 /// The commands of this file.
 pub(super) const COMMANDS: &[Command] = &[
@@ -68,21 +72,7 @@ fn wanted(call: &Call<'_>) -> Result<Uuid, ApiError> {
 /// `associateIpAddress`. Until its job ends the address is `Allocating`, which no list shows that
 /// does not ask for it (`cloudstack-observed.md`, 1.15).
 pub(crate) fn associate(call: &mut Call<'_>) -> Answered {
-    let vpc = call.own_if_given("vpcid", Kind::Vpc)?;
-    let network = call.own_if_given("networkid", Kind::Network)?;
-    let gone = |kind: Kind, id: &Uuid| match kind {
-        Kind::Vpc => !call.world.vpcs.contains_key(id),
-        _ => !call.world.networks.contains_key(id),
-    };
-    if vpc.as_ref().is_some_and(|id| gone(Kind::Vpc, id))
-        || network.as_ref().is_some_and(|id| gone(Kind::Network, id))
-    {
-        return Err(ApiError::value("Invalid vpc or network id specified"));
-    }
-    if vpc.is_none() && network.is_none() {
-        let text = "Can't assign IP to the network directly when network belongs to VPC. Specify vpcId or networkId to associate ip address";
-        return Err(ApiError::value(text));
-    }
+    let (vpc, network) = destination(call)?;
     call.within_limit("public_ip", 1)?;
     let address = match wanted(call) {
         Ok(address) => address,
@@ -112,6 +102,47 @@ pub(crate) fn associate(call: &mut Call<'_>) -> Answered {
         network,
     };
     call.submit(work, Some(address.clone()), Some(address))
+}
+
+/// The VPC or the isolated network that an address is asked for.
+fn destination(call: &Call<'_>) -> Result<(Option<Uuid>, Option<Uuid>), ApiError> {
+    call.id("zoneid", Kind::Zone)?;
+    let vpc = call.own_if_given("vpcid", Kind::Vpc)?;
+    let network = call.own_if_given("networkid", Kind::Network)?;
+    let gone = vpc
+        .as_ref()
+        .is_some_and(|id| !call.world.vpcs.contains_key(id))
+        || network
+            .as_ref()
+            .is_some_and(|id| !call.world.networks.contains_key(id));
+    match (vpc, network) {
+        _ if gone => Err(ApiError::value("Invalid vpc or network id specified")),
+        (Some(vpc), _) => Ok((Some(vpc), None)),
+        (None, Some(network)) => Ok((None, Some(network))),
+        (None, None) if call.text("zoneid").is_some() => Ok((None, Some(only_network(call)?))),
+        (None, None) => Err(ApiError::value(
+            "Unable to figure out zone to assign ip to. Please specify either zoneId, or networkId, or vpcId in the call",
+        )),
+    }
+}
+
+/// The one isolated network of the account, which a request for a zone's address means.
+fn only_network(call: &Call<'_>) -> Result<Uuid, ApiError> {
+    let mine = call.world.networks.values().filter(|network| {
+        network.account == call.caller.account
+            && network.vpc.is_none()
+            && network.guest_type == GuestType::Isolated
+    });
+    let mine: Vec<&Network> = mine.collect();
+    match mine.as_slice() {
+        [] => Err(ApiError::value(
+            "Account doesn't have any Isolated networks in the zone",
+        )),
+        [network] => Ok(network.id.clone()),
+        _ => Err(ApiError::value(
+            "Account has more than one Isolated network in the zone",
+        )),
+    }
 }
 
 /// Whether a list of addresses shows this one: only what is allocated, unless it asks otherwise.
@@ -147,6 +178,7 @@ pub(crate) fn list(call: &mut Call<'_>) -> Answered {
         .filter(|row| call.wants("ipaddress", Some(&row.ip.to_string())))
         .filter(|row| call.wants("vpcid", row.vpc.as_deref()))
         .filter(|row| call.wants("associatednetworkid", row.network.as_deref()))
+        .filter(|row| serves(call, row))
         .filter(|row| {
             call.flag("issourcenat")
                 .is_none_or(|wanted| wanted == row.source_nat)
@@ -162,6 +194,22 @@ pub(crate) fn list(call: &mut Call<'_>) -> Answered {
     call.page("publicipaddress", &addresses, |row| {
         net::address(call.world, &viewer, row)
     })
+}
+
+/// Whether an address is in the public network and does the work that a list asks for.
+fn serves(call: &Call<'_>, address: &Address) -> bool {
+    let ids = &call.world.ids;
+    // An address can balance if nothing but load balancers uses it.
+    let balances = address.static_nat.is_none()
+        && call.world.port_forwardings_at(&address.id).is_empty()
+        && address.state != AddressState::Free;
+    call.wants("networkid", Some(&ids.public_network))
+        && call.wants("physicalnetworkid", Some(&ids.physical_network))
+        && call.wants("vlanid", Some(&ids.vlan))
+        && call.flag("forvirtualnetwork") != Some(false)
+        && call
+            .flag("forloadbalancing")
+            .is_none_or(|wanted| !wanted || balances)
 }
 
 /// `disassociateIpAddress`. Giving back what is free already is an internal error.
@@ -206,16 +254,12 @@ pub(crate) fn enable_nat(call: &mut Call<'_>) -> Answered {
         _ => return Err(ApiError::value("Unable to find the IP address or the VM")),
     };
     let network = network_of(call, &address, network)?;
-    let nic = vm.nics.iter().find(|nic| nic.network == network);
-    let Some(nic) = nic.filter(|_| !vm.state.is_gone()) else {
-        return Err(ApiError::value(
-            "Vm doesn't belong to the network with specified id",
-        ));
-    };
-    refuse_conflict(call, &address, &vm)?;
+    let ip = guest_ip(call, &vm, &network)?;
+    check_service(call, &address, &network)?;
+    refuse_conflict(call, &address, &vm, ip)?;
     let nat = StaticNat {
         vm: vm.id.clone(),
-        ip: nic.ip,
+        ip,
     };
     point(call.world, &address.id, &network, nat);
     let text = format!(
@@ -262,19 +306,70 @@ fn network_of(call: &Call<'_>, address: &Address, given: Option<Uuid>) -> Result
     Ok(network)
 }
 
-/// One machine an address, one address a machine.
-fn refuse_conflict(call: &Call<'_>, address: &Address, vm: &Vm) -> Result<(), ApiError> {
+/// The address of a machine in a network that a static NAT is to lead to.
+fn guest_ip(call: &Call<'_>, vm: &Vm, network: &str) -> Result<Ipv4Addr, ApiError> {
+    let nic = vm.nics.iter().find(|nic| nic.network == network);
+    let Some(nic) = nic.filter(|_| !vm.state.is_gone()) else {
+        return Err(ApiError::value(
+            "Vm doesn't belong to the network with specified id",
+        ));
+    };
+    let Some(wanted) = call.text("vmguestip") else {
+        return Ok(nic.ip);
+    };
+    let wanted = wanted.parse().ok().filter(|ip| nic.has_ip(*ip));
+    wanted.ok_or_else(|| {
+        ApiError::value("Unable to enable static nat; the ip address is not one of the vm's nic")
+    })
+}
+
+/// The network must offer static NAT, and the address must be free for it. A VPC's source-NAT
+/// address is (`cloudstack-observed.md`, section 2), that of an isolated network is not.
+fn check_service(call: &Call<'_>, address: &Address, network: &str) -> Result<(), ApiError> {
+    let row = call.world.networks.get(network);
+    if !row.is_some_and(|row| call.world.offers(row, "StaticNat")) {
+        let text = "Unable to create static nat rule; StaticNat service is not supported in network with specified id";
+        return Err(ApiError::value(text));
+    }
+    if address.source_nat && address.vpc.is_none() {
+        return Err(ApiError::value(format!(
+            "Can't enable static, ip address {} is a sourceNat ip address",
+            quoted_address(address)
+        )));
+    }
+    let world = &*call.world;
+    let rules = if !world.port_forwardings_at(&address.id).is_empty() {
+        "PortForwarding"
+    } else if !world.load_balancers_at(&address.id).is_empty() {
+        "LoadBalancing"
+    } else {
+        return Ok(());
+    };
+    Err(ApiError::conflict(format!(
+        "Failed to enable static nat for the ip address {} as it already has {rules} rules assigned",
+        quoted_address(address)
+    )))
+}
+
+/// One machine an address, one address for each address of a machine.
+fn refuse_conflict(
+    call: &Call<'_>,
+    address: &Address,
+    vm: &Vm,
+    ip: Ipv4Addr,
+) -> Result<(), ApiError> {
     if address
         .static_nat
         .as_ref()
         .is_some_and(|nat| nat.vm != vm.id)
     {
         return Err(ApiError::conflict(format!(
-            "Failed to enable static for the ip address IPAddress {{\"address\":\"{}\",\"dataCenterId\":2,\"id\":{},\"uuid\":\"{}\"}} and vm id={} as it's already assigned to antoher vm",
-            address.ip, address.number, address.id, vm.number
+            "Failed to enable static for the ip address {} and vm id={} as it's already assigned to antoher vm",
+            quoted_address(address),
+            vm.number
         )));
     }
-    let Some(other) = call.world.address_of(&vm.id) else {
+    let Some(other) = call.world.address_to(&vm.id, ip) else {
         return Ok(());
     };
     Err(ApiError::value(format!(

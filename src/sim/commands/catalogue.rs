@@ -7,6 +7,7 @@ use super::call::{Answered, Call};
 use super::declare::{Access, Command, admin, sync};
 use super::table;
 use crate::sim::reply::ApiError;
+use crate::sim::world::Kind;
 use crate::sim::world::catalogue::{Catalogue, Row};
 
 /// The commands of this file.
@@ -227,18 +228,40 @@ pub(crate) fn network_offerings(call: &mut Call<'_>) -> Answered {
     let members = [
         "id",
         "name",
+        "displaytext",
         "forvpc",
         "guestiptype",
         "state",
         "traffictype",
         "isdefault",
+        "specifyvlan",
+        "specifyipranges",
+        "availability",
     ];
-    offerings(
-        call,
-        "networkoffering",
-        &call.world.catalogue.network_offerings,
-        &members,
-    )
+    let has = |row: &Row, service: &str| {
+        let id = Catalogue::text(row, "id");
+        call.world.offering_has(id, service)
+    };
+    let network = call.id("networkid", Kind::Network)?;
+    let network = network.and_then(|id| call.world.networks.get(&id));
+    let wanted = call.text("supportedservices").unwrap_or_default();
+    let wanted: Vec<&str> = wanted.split(',').filter(|name| !name.is_empty()).collect();
+    let source_nat = call.flag("sourcenatsupported");
+    // Those that a network could change to are of its own kind.
+    let fits = |row: &Row| {
+        let for_vpc = row.get("forvpc") == Some(&true.into());
+        network.is_none_or(|network| {
+            let kind = format!("{:?}", network.guest_type);
+            for_vpc == network.vpc.is_some() && Catalogue::text(row, "guestiptype") == kind
+        })
+    };
+    let rows = call.world.catalogue.network_offerings.iter().filter(|row| {
+        wanted.iter().all(|service| has(row, service))
+            && source_nat.is_none_or(|wanted| wanted == has(row, "SourceNat"))
+            && fits(row)
+    });
+    let rows: Vec<Row> = rows.cloned().collect();
+    offerings(call, "networkoffering", &rows, &members)
 }
 
 /// `listVPCOfferings`, whose name filter is a substring.

@@ -15,6 +15,7 @@ mod event;
 mod job;
 mod key_pair;
 mod network;
+mod network_range;
 mod table;
 mod tag;
 mod usage;

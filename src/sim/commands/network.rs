@@ -1,22 +1,23 @@
 //! Networks: tiers of VPCs, and isolated networks.
 
-use std::net::Ipv4Addr;
-
 use serde_json::json;
 
 use super::Answer;
 use super::call::{Answered, Call};
 use super::declare::{Command, by_admin, class, job, sync};
+use super::network_range::{self, Range};
 use super::vpc::default_domain;
 use crate::sim::events::Subject;
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
-use crate::sim::view::net;
-use crate::sim::world::catalogue::Catalogue;
-use crate::sim::world::index::NetworkKey;
+use crate::sim::view::{account_name, net};
+use crate::sim::world::catalogue::{Catalogue, Row};
 use crate::sim::world::{
-    Kind, Network, NetworkState, Subnet, Uuid, Vpc, quoted_network, quoted_vpc,
+    GuestType, Kind, Network, NetworkState, Uuid, Vpc, quoted_network, quoted_vpc,
 };
+
+/// The offering of the network that a deploy without networks makes.
+const USUAL_OFFERING: &str = "DefaultIsolatedNetworkOfferingWithSourceNatService";
 
 /// The commands of this file.
 pub(super) const COMMANDS: &[Command] = &[
@@ -60,13 +61,6 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
 ];
 
-/// The range of a new network.
-struct Range {
-    gateway: Ipv4Addr,
-    netmask: Ipv4Addr,
-    subnet: Subnet,
-}
-
 /// `createNetwork`: synchronous, so a lost answer leaves no job to ask.
 pub(crate) fn create(call: &mut Call<'_>) -> Answered {
     call.required_id("zoneid", Kind::Zone)?;
@@ -74,16 +68,65 @@ pub(crate) fn create(call: &mut Call<'_>) -> Answered {
     let name = call.required("name")?;
     let vpc = call.own_if_given("vpcid", Kind::Vpc)?;
     let acl = call.own_if_given("aclid", Kind::AclList)?;
-    check_offering(call, &offering, vpc.is_some())?;
+    let row = Catalogue::find(&call.world.catalogue.network_offerings, &offering);
+    let row = row.cloned().unwrap_or_default();
+    check_offering(&row, vpc.is_some())?;
     let vpc = vpc.map(|id| living_vpc(call, &id)).transpose()?;
+    if acl.is_some() && !call.world.offering_has(&offering, "NetworkACL") {
+        let text = "Cannot apply NetworkACL. Network Offering does not support NetworkACL service";
+        return Err(ApiError::value(text));
+    }
     let range = match &vpc {
-        Some(vpc) => tier_range(call, vpc)?,
-        None => isolated_range(call)?,
+        Some(vpc) => {
+            let range = network_range::of_tier(call, vpc)?;
+            check_balancing(call, vpc, &offering)?;
+            range
+        }
+        None => network_range::of_network(call, &row)?,
     };
     if let (Some(vpc), Some(acl)) = (&vpc, &acl) {
         check_acl(call, vpc, acl)?;
     }
-    call.within_limit("network", 1)?;
+    let id = add(
+        call,
+        &row,
+        Plan {
+            name,
+            range,
+            vpc,
+            acl,
+        },
+    )?;
+    let network = call.world.networks.get(&id);
+    let row = network.map(|network| net::network(call.world, &call.viewer(), network));
+    Ok(Answer::Object(json!({"network": row})))
+}
+
+/// A network that may be created.
+struct Plan {
+    name: String,
+    range: Range,
+    vpc: Option<Vpc>,
+    acl: Option<Uuid>,
+}
+
+/// Puts a network into the world and tells of it.
+fn add(call: &mut Call<'_>, offering: &Row, plan: Plan) -> Result<Uuid, ApiError> {
+    let Plan {
+        name,
+        range,
+        vpc,
+        acl,
+    } = plan;
+    let guest_type = network_range::guest_type(offering);
+    let shared = guest_type == GuestType::Shared;
+    if !shared {
+        call.within_limit("network", 1)?;
+    }
+    // A shared network belongs to nobody in particular.
+    let system = call.world.account_named("system").filter(|_| shared);
+    let account = system.map_or_else(|| call.caller.account.clone(), |system| system.id.clone());
+    let domain = call.owned_text("networkdomain");
     let network = Network {
         number: call.world.next_number(Kind::Network),
         id: call.world.fresh_id(),
@@ -91,18 +134,25 @@ pub(crate) fn create(call: &mut Call<'_>) -> Answered {
             .owned_text("displaytext")
             .unwrap_or_else(|| name.clone()),
         name,
+        guest_type,
         gateway: range.gateway,
         netmask: range.netmask,
-        cidr: range.subnet.to_string(),
-        offering,
-        account: call.caller.account.clone(),
+        cidr: range.cidr,
+        ip_range: range.given_out,
+        offering: Catalogue::text(offering, "id").to_owned(),
+        account,
         acl,
-        domain: vpc
-            .as_ref()
-            .map_or_else(|| default_domain(call), |vpc| vpc.domain.clone()),
+        domain: vpc.as_ref().map_or_else(
+            || domain.unwrap_or_else(|| default_domain(call)),
+            |vpc| vpc.domain.clone(),
+        ),
         vpc: vpc.map(|vpc| vpc.id),
-        state: NetworkState::Allocated,
-        vlan: None,
+        state: if shared {
+            NetworkState::Setup
+        } else {
+            NetworkState::Allocated
+        },
+        vlan: range.vlan,
         busy_until: None,
         idle_since: None,
         nics: 0,
@@ -113,16 +163,34 @@ pub(crate) fn create(call: &mut Call<'_>) -> Answered {
         "Successfully completed creating network. Network Id: {}",
         network.number
     );
-    let row = net::network(call.world, &call.viewer(), &network);
     call.world.networks.insert(id.clone(), network);
     let subject = Subject::network(call.world, &id);
     call.report("NETWORK.CREATE", "Completed", false, description, subject);
-    Ok(Answer::Object(json!({"network": row})))
+    Ok(id)
 }
 
-fn check_offering(call: &Call<'_>, offering: &Uuid, tier: bool) -> Result<(), ApiError> {
-    let row = Catalogue::find(&call.world.catalogue.network_offerings, offering);
-    let for_vpc = row.and_then(|row| row.get("forvpc")) == Some(&true.into());
+/// The isolated network that a deploy without networks makes for an account that has none.
+pub(super) fn create_default(call: &mut Call<'_>) -> Result<Uuid, ApiError> {
+    let offerings = &call.world.catalogue.network_offerings;
+    let usual = |row: &&Row| Catalogue::text(row, "name") == USUAL_OFFERING;
+    let Some(offering) = offerings.iter().find(usual).cloned() else {
+        let text = "Unable to find network offering with availability=Required to automatically create the network as a part of vm creation";
+        return Err(ApiError::value(text));
+    };
+    let account = account_name(call.world, &call.caller.account);
+    let name = format!("{account}-network");
+    let range = network_range::usual_range(call);
+    let plan = Plan {
+        name,
+        range,
+        vpc: None,
+        acl: None,
+    };
+    add(call, &offering, plan)
+}
+
+fn check_offering(offering: &Row, tier: bool) -> Result<(), ApiError> {
+    let for_vpc = offering.get("forvpc") == Some(&true.into());
     match (tier, for_vpc) {
         (true, false) => Err(ApiError::value(
             "Network offering can't be used for VPC networks",
@@ -131,6 +199,28 @@ fn check_offering(call: &Call<'_>, offering: &Uuid, tier: bool) -> Result<(), Ap
             "Network offering can be used for VPC networks only",
         )),
         (true, true) | (false, false) => Ok(()),
+    }
+}
+
+/// Public load balancing is for the tiers of one offering.
+fn check_balancing(call: &Call<'_>, vpc: &Vpc, offering: &Uuid) -> Result<(), ApiError> {
+    let balances = |offering: &str| {
+        let row = Catalogue::find(&call.world.catalogue.network_offerings, offering);
+        let internal = row.and_then(|row| row.get("supportsinternallb")) == Some(&true.into());
+        call.world.offering_has(offering, "Lb") && !internal
+    };
+    let mut tiers = call.world.networks.values();
+    let clash = tiers.find(|tier| {
+        let sibling = tier.vpc.as_ref() == Some(&vpc.id) && tier.offering != *offering;
+        sibling && balances(offering) && balances(&tier.offering)
+    });
+    match clash {
+        None => Ok(()),
+        Some(tier) => Err(ApiError::value(format!(
+            "Public LB service is already supported by network {} in VPC {}",
+            quoted_network(tier),
+            quoted_vpc(vpc)
+        ))),
     }
 }
 
@@ -152,73 +242,6 @@ fn check_acl(call: &Call<'_>, vpc: &Vpc, acl: &Uuid) -> Result<(), ApiError> {
     }
 }
 
-fn given_range(call: &Call<'_>) -> Result<Option<Range>, ApiError> {
-    let (Some(gateway), Some(netmask)) = (call.text("gateway"), call.text("netmask")) else {
-        return Ok(None);
-    };
-    let invalid = || ApiError::value(format!("Invalid gateway {gateway} or netmask {netmask}"));
-    let (Ok(gateway), Ok(mask)) = (gateway.parse(), netmask.parse()) else {
-        return Err(invalid());
-    };
-    let prefix = Subnet::prefix_of(mask).ok_or_else(invalid)?;
-    let subnet = Subnet::around(gateway, prefix);
-    if !subnet.has_host(gateway) {
-        let text = "Invalid gateway specified. It should never be equal to the cidr subnet value";
-        return Err(ApiError::value(text));
-    }
-    Ok(Some(Range {
-        gateway,
-        netmask: mask,
-        subnet,
-    }))
-}
-
-/// The range of a tier: inside its VPC, beside its siblings, and not one tier too many.
-fn tier_range(call: &Call<'_>, vpc: &Vpc) -> Result<Range, ApiError> {
-    let range = given_range(call)?.ok_or_else(|| {
-        ApiError::value("Gateway/netmask are required when create network for VPC")
-    })?;
-    let siblings = call.world.networks.under(&NetworkKey::Vpc(vpc.id.clone()));
-    let max = call.world.settings.vpc_max_networks;
-    if siblings.len() >= max {
-        let text = format!("Number of networks per VPC cannot surpass [{max}].");
-        return Err(ApiError::internal(4250, text));
-    }
-    if !Subnet::parse(&vpc.cidr).is_some_and(|whole| whole.holds(range.subnet)) {
-        let quoted = quoted_vpc(vpc);
-        let text = format!(
-            "Network cidr {} is not within vpc {quoted} cidr",
-            range.subnet
-        );
-        return Err(ApiError::value(text));
-    }
-    let crosses =
-        |tier: &&Network| Subnet::parse(&tier.cidr).is_some_and(|own| own.crosses(range.subnet));
-    match siblings.into_iter().find(crosses) {
-        None => Ok(range),
-        Some(tier) => Err(ApiError::value(format!(
-            "Network cidr {} crosses other network cidr {} belonging to the same vpc {}",
-            range.subnet,
-            quoted_network(tier),
-            quoted_vpc(vpc)
-        ))),
-    }
-}
-
-/// The range of an isolated network: what was asked for, or the zone's usual one.
-fn isolated_range(call: &Call<'_>) -> Result<Range, ApiError> {
-    if let Some(range) = given_range(call)? {
-        return Ok(range);
-    }
-    let gateway = Ipv4Addr::new(10, 1, 1, 1);
-    let netmask = Ipv4Addr::new(255, 255, 255, 0);
-    Ok(Range {
-        gateway,
-        netmask,
-        subnet: Subnet::around(gateway, 24),
-    })
-}
-
 /// `listNetworks`.
 pub(crate) fn list(call: &mut Call<'_>) -> Answered {
     call.id("id", Kind::Network)?;
@@ -227,7 +250,7 @@ pub(crate) fn list(call: &mut Call<'_>) -> Answered {
         .world
         .networks
         .values()
-        .filter(|network| call.sees(Some(&network.account)) && call.tagged(&network.id))
+        .filter(|network| is_visible(call, network) && call.tagged(&network.id))
         .filter(|network| call.wants("id", Some(&network.id)))
         .filter(|network| call.wants("name", Some(&network.name)))
         .filter(|network| call.wants("vpcid", network.vpc.as_deref()))
@@ -237,7 +260,7 @@ pub(crate) fn list(call: &mut Call<'_>) -> Answered {
                 .is_none_or(|tier| tier == network.vpc.is_some())
         })
         .filter(|network| call.holds("keyword", &network.name))
-        .filter(|_| call.wants("type", Some("Isolated")))
+        .filter(|network| is_of_kind(call, network))
         .filter(|_| call.wants("zoneid", Some(call.world.catalogue.zone_id())))
         .collect();
     networks.sort_by_key(|network| std::cmp::Reverse(network.number));
@@ -245,6 +268,36 @@ pub(crate) fn list(call: &mut Call<'_>) -> Answered {
     call.page("network", &networks, |network| {
         net::network(call.world, &viewer, network)
     })
+}
+
+/// Whether a list shows a network: the caller's own, and the shared ones of the domain.
+fn is_visible(call: &Call<'_>, network: &Network) -> bool {
+    let shared = network.guest_type == GuestType::Shared;
+    let own = !shared && call.sees(Some(&network.account));
+    match call.text("networkfilter").map(str::to_lowercase).as_deref() {
+        Some("account") => own,
+        Some("domain" | "shared") => shared,
+        _ => own || shared,
+    }
+}
+
+/// Whether a network is of the type, with the services and in the condition asked for.
+fn is_of_kind(call: &Call<'_>, network: &Network) -> bool {
+    let like = |name: &str, value: &str| {
+        call.text(name)
+            .is_none_or(|wanted| wanted.eq_ignore_ascii_case(value))
+    };
+    let is = |name: &str, value: bool| call.flag(name).is_none_or(|wanted| wanted == value);
+    let shared = network.guest_type == GuestType::Shared;
+    let services = call.text("supportedservices").unwrap_or_default();
+    let mut services = services.split(',').filter(|service| !service.is_empty());
+    like("type", &format!("{:?}", network.guest_type))
+        && like("acltype", if shared { "Domain" } else { "Account" })
+        && like("traffictype", "Guest")
+        && is("canusefordeploy", true)
+        && is("issystem", false)
+        && is("restartrequired", false)
+        && services.all(|service| call.world.offers(network, service))
 }
 
 fn own(call: &Call<'_>) -> Result<Uuid, ApiError> {
@@ -261,16 +314,19 @@ fn own(call: &Call<'_>) -> Result<Uuid, ApiError> {
 /// `updateNetwork`.
 pub(crate) fn update(call: &mut Call<'_>) -> Answered {
     let network = own(call)?;
-    let (name, display_text) = (call.owned_text("name"), call.owned_text("displaytext"));
-    call.submit(
-        Work::UpdateNetwork {
-            network,
-            name,
-            display_text,
-        },
-        None,
-        None,
-    )
+    let offering = call.id("networkofferingid", Kind::NetworkOffering)?;
+    if let (Some(offering), Some(network)) = (&offering, call.world.networks.get(&network)) {
+        let row = Catalogue::find(&call.world.catalogue.network_offerings, offering);
+        check_offering(&row.cloned().unwrap_or_default(), network.vpc.is_some())?;
+    }
+    let work = Work::UpdateNetwork {
+        network,
+        name: call.owned_text("name"),
+        display_text: call.owned_text("displaytext"),
+        domain: call.owned_text("networkdomain"),
+        offering,
+    };
+    call.submit(work, None, None)
 }
 
 /// `deleteNetwork`.
@@ -289,7 +345,8 @@ pub(crate) fn delete(call: &mut Call<'_>) -> Answered {
 /// `restartNetwork`.
 pub(crate) fn restart(call: &mut Call<'_>) -> Answered {
     let network = own(call)?;
-    if call.world.networks.get(&network).map(|row| row.state) != Some(NetworkState::Implemented) {
+    let state = call.world.networks.get(&network).map(|row| row.state);
+    if state == Some(NetworkState::Allocated) {
         let text = "Network is not in the right state to be restarted. Correct states are: Implemented, Setup";
         return Err(ApiError::value(text));
     }

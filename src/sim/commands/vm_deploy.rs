@@ -19,7 +19,7 @@ use crate::sim::reply::ApiError;
 use crate::sim::world::catalogue::Catalogue;
 use crate::sim::world::index::VmKey;
 use crate::sim::world::{
-    Disk, Guest, KeyPair, Kind, Network, Nic, Subnet, Uuid, Vm, VmState, quoted_network,
+    Disk, Guest, GuestType, KeyPair, Kind, Network, Nic, Uuid, Vm, VmState, quoted_network,
 };
 
 /// The commands of this file.
@@ -114,9 +114,9 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
 
 /// Puts the machine and its cards into the world, or what is left of it.
 fn create(call: &mut Call<'_>, mut vm: Vm, wishes: Vec<Wish>) -> Result<(), ApiError> {
-    for wish in wishes {
+    for (device, wish) in (0..).zip(wishes) {
         match plug(call, &wish) {
-            Ok(nic) => vm.nics.push(nic),
+            Ok(nic) => vm.nics.push(Nic { device, ..nic }),
             Err(refusal) => {
                 vm.nics.clear();
                 vm.state = VmState::Error;
@@ -146,42 +146,17 @@ fn create(call: &mut Call<'_>, mut vm: Vm, wishes: Vec<Wish>) -> Result<(), ApiE
 /// A card in a network, with the address that was asked for or a random one.
 fn plug(call: &mut Call<'_>, wish: &Wish) -> Result<Nic, ApiError> {
     let network = &wish.network;
-    let text = format!(
-        "Unable to acquire Guest IP address for network {}",
-        quoted_network(network)
-    );
-    let refusal = || ApiError::internal(0, text.clone());
-    let ip = match &wish.ip {
-        None => call.world.free_guest_ip(network).ok_or_else(refusal)?,
-        Some(ip) => {
-            let ip: Ipv4Addr = ip.parse().map_err(|_| refusal())?;
-            let inside = Subnet::parse(&network.cidr).is_some_and(|range| range.has_host(ip));
-            if !inside || call.world.guest_ip_taken(network, ip) {
-                return Err(refusal());
-            }
-            ip
-        }
-    };
-    let count = call
-        .world
-        .networks
-        .get_mut(&network.id)
-        .map_or(0, |network| {
-            network.nics += 1;
-            network.nics
-        });
-    let [_, _, high, low] = u32::try_from(network.number)
-        .unwrap_or_default()
-        .to_be_bytes();
-    let [_, _, card_high, card_low] = count.to_be_bytes();
-    Ok(Nic {
-        id: call.world.fresh_id(),
-        number: call.world.next_number(Kind::Nic),
-        network: network.id.clone(),
-        ip,
-        mac: format!("02:02:{high:02x}:{low:02x}:{card_high:02x}:{card_low:02x}"),
-        vlan: network.vlan,
-    })
+    call.world
+        .new_card(network, wish.ip.as_deref())
+        .ok_or_else(|| {
+            ApiError::internal(
+                0,
+                format!(
+                    "Unable to acquire Guest IP address for network {}",
+                    quoted_network(network)
+                ),
+            )
+        })
 }
 
 fn template(call: &Call<'_>) -> Result<Uuid, ApiError> {
@@ -275,7 +250,7 @@ pub(crate) fn refuse_taken_name(
 }
 
 /// The networks of a new machine.
-fn wishes(call: &Call<'_>) -> Result<Vec<Wish>, ApiError> {
+fn wishes(call: &mut Call<'_>) -> Result<Vec<Wish>, ApiError> {
     let listed = call.params.entries("iptonetworklist");
     if !listed.is_empty() && call.text("networkids").is_some() {
         let text = "ipToNetworkMap can't be specified along with networkIds or ipAddress";
@@ -328,22 +303,26 @@ fn own_network(call: &Call<'_>, name: &str, id: &str) -> Result<Network, ApiErro
             "Unable to find network by id {id}"
         )));
     };
-    if network.account != call.caller.account && !call.caller.admin {
+    let shared = network.guest_type == GuestType::Shared;
+    if network.account != call.caller.account && !shared && !call.caller.admin {
         let text = format!("Unable to use network {id}, permission denied");
         return Err(ApiError::denied(text));
     }
     Ok(network.clone())
 }
 
-/// The network of a deploy that names none: the account's only isolated one.
-fn only_network(call: &Call<'_>) -> Result<Uuid, ApiError> {
-    let mine = |network: &&Network| network.account == call.caller.account && network.vpc.is_none();
-    let mut mine = call.world.networks.values().filter(mine);
+/// The network of a deploy that names none: the account's only isolated one, made for it if it
+/// has none.
+fn only_network(call: &mut Call<'_>) -> Result<Uuid, ApiError> {
+    let isolated = |network: &&Network| {
+        network.account == call.caller.account
+            && network.vpc.is_none()
+            && network.guest_type == GuestType::Isolated
+    };
+    let mut mine = call.world.networks.values().filter(isolated);
     match (mine.next(), mine.next()) {
         (Some(network), None) => Ok(network.id.clone()),
-        (None, _) => Err(ApiError::value(
-            "No default networks are found; please specify networkIds",
-        )),
+        (None, _) => super::network::create_default(call),
         (Some(_), Some(_)) => {
             let account = crate::sim::view::account_name(call.world, &call.caller.account);
             Err(ApiError::value(format!(

@@ -7,7 +7,7 @@ use super::{Outcome, success};
 use crate::sim::jobs::{Job, JobFailure, Work};
 use crate::sim::view::net;
 use crate::sim::world::index::{AddressKey, NetworkKey};
-use crate::sim::world::{AddressState, NetworkState, StaticNat, Uuid, World};
+use crate::sim::world::{AddressState, GuestType, Network, NetworkState, StaticNat, Uuid, World};
 
 /// Applies a job on a VPC, a network or an address.
 pub(crate) fn finish(world: &mut World, job: &Job) -> Outcome {
@@ -31,12 +31,19 @@ pub(crate) fn finish(world: &mut World, job: &Job) -> Outcome {
             network,
             name,
             display_text,
+            domain,
+            offering,
         } => {
             if let Some(network) = world.networks.get_mut(network) {
-                network.name = name.clone().unwrap_or_else(|| network.name.clone());
-                network.display_text = display_text
-                    .clone()
-                    .unwrap_or_else(|| network.display_text.clone());
+                let put = |place: &mut String, value: &Option<String>| {
+                    if let Some(value) = value {
+                        place.clone_from(value);
+                    }
+                };
+                put(&mut network.name, name);
+                put(&mut network.display_text, display_text);
+                put(&mut network.domain, domain);
+                put(&mut network.offering, offering);
             }
             let row = world
                 .networks
@@ -141,6 +148,10 @@ fn associated(
     vpc: Option<&Uuid>,
     network: Option<&Uuid>,
 ) -> Outcome {
+    if let Some(network) = network.and_then(|id| world.networks.get(id)) {
+        // The refusal comes too late: nothing takes the address back.
+        may_have_addresses(world, network)?;
+    }
     let mut owners = vpc.into_iter().chain(network);
     let has_source_nat =
         owners.any(|id| world.addresses.count(&AddressKey::SourceNat(id.clone())) > 0);
@@ -161,7 +172,47 @@ fn associated(
     Ok(json!({"ipaddress": row}))
 }
 
+/// Public addresses are for isolated networks with source NAT; those of a tier are its VPC's.
+fn may_have_addresses(world: &World, network: &Network) -> Result<(), JobFailure> {
+    if network.vpc.is_some() {
+        let text = "Can't assign ip to the network directly when network belongs to VPC.Specify vpcId to associate ip address to VPC";
+        return Err(JobFailure::new(431, text));
+    }
+    if network.guest_type != GuestType::Isolated || !world.offers(network, "SourceNat") {
+        let text = "In zone of type Advanced ip address can be associated only to the network of guest type Isolated with the SourceNat enabled";
+        return Err(JobFailure::new(431, text));
+    }
+    Ok(())
+}
+
+/// Gives an isolated network that comes up the address that its traffic leaves by.
+pub(crate) fn settle_source_nat(world: &mut World, id: &str) {
+    let Some(network) = world.networks.get(id) else {
+        return;
+    };
+    let account = network.account.clone();
+    if may_have_addresses(world, network).is_err() || world.source_nat_of(id).is_some() {
+        return;
+    }
+    let Some(address) = world.free_address() else {
+        return;
+    };
+    give(world, &address, &account);
+    if let Some(address) = world.addresses.get_mut(&address) {
+        address.state = AddressState::Allocated;
+        address.network = Some(id.to_owned());
+        address.source_nat = true;
+    }
+}
+
+/// The source-NAT address of an isolated network that is up stays; a VPC's may go.
 fn disassociated(world: &mut World, id: &Uuid) -> Outcome {
+    let address = world.addresses.get(id).filter(|address| address.source_nat);
+    let network = address.and_then(|address| world.networks.get(address.network.as_ref()?));
+    if network.is_some_and(|row| row.vpc.is_none() && row.state != NetworkState::Allocated) {
+        let text = "ip address is used for source nat purposes and can not be disassociated.";
+        return Err(JobFailure::new(530, text));
+    }
     if world
         .addresses
         .get(id)
@@ -177,16 +228,14 @@ fn disassociated(world: &mut World, id: &Uuid) -> Outcome {
 }
 
 fn nat_disabled(world: &mut World, id: &Uuid) -> Outcome {
-    let Some(address) = world.addresses.get_mut(id) else {
+    let Some(address) = world.addresses.get(id) else {
         return success();
     };
-    if address.static_nat.take().is_none() {
+    if address.static_nat.is_none() {
         let text = "Specified IP address id is not associated with any vm Id";
         return Err(JobFailure::new(431, text));
     }
-    if address.vpc.is_some() {
-        address.network = None;
-    }
+    world.end_static_nat(id);
     success()
 }
 

@@ -94,7 +94,7 @@ fn bring_up(world: &mut World, network: &Uuid) -> Duration {
         network.state,
         network.busy_until.filter(|until| *until > now),
     ) {
-        (NetworkState::Implemented, None) => Duration::ZERO,
+        (NetworkState::Implemented | NetworkState::Setup, None) => Duration::ZERO,
         (_, Some(_)) if twice => step * 2,
         (_, Some(_)) => step,
         (NetworkState::Allocated, None) => {
@@ -191,10 +191,11 @@ fn implement(world: &mut World, vm: &Vm) {
         } = network;
         if *state == NetworkState::Allocated {
             *state = NetworkState::Implemented;
-            *current = Some(vlan);
+            *current = Some(current.unwrap_or(vlan));
         }
         network.busy_until = None;
         network.idle_since = None;
+        super::network::settle_source_nat(world, &nic.network);
     }
 }
 

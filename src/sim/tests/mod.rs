@@ -4,6 +4,7 @@ mod addresses;
 mod breakages;
 mod faults;
 mod hosts;
+mod isolated;
 mod jobs;
 mod machines;
 mod protocol;

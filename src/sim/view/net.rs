@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{RowOf, Viewer, account_name, date, short_tags};
 use crate::sim::world::catalogue::{Catalogue, Row};
 use crate::sim::world::index::NetworkKey;
-use crate::sim::world::{AclItem, AclList, Address, AddressState, Network, Vpc, World};
+use crate::sim::world::{AclItem, AclList, Address, AddressState, GuestType, Network, Vpc, World};
 
 /// A VPC.
 pub(crate) fn vpc(world: &World, viewer: &Viewer, vpc: &Vpc) -> Row {
@@ -57,16 +57,18 @@ fn vpc_members(world: &World, vpc: Option<&String>) -> Row {
 /// A network.
 pub(crate) fn network(world: &World, viewer: &Viewer, network: &Network) -> Row {
     let list = network.acl.as_ref().and_then(|id| world.acl_lists.get(id));
-    let isolated = network.vpc.is_none();
+    let offering = Catalogue::find(&world.catalogue.network_offerings, &network.offering);
+    let of = |member: &str| offering.and_then(|row| row.get(member)).cloned();
+    let firewalled = network.vpc.is_none() && network.guest_type == GuestType::Isolated;
     let place = RowOf::new()
         .set("networkdomain", network.domain.as_str())
         .set("physicalnetworkid", world.ids.physical_network.as_str())
         .set("restartrequired", false)
-        .set("specifyvlan", false)
-        .set("specifyipranges", false)
+        .set("specifyvlan", of("specifyvlan"))
+        .set("specifyipranges", of("specifyipranges"))
         .with(vpc_members(world, network.vpc.as_ref()))
         .set("canusefordeploy", true)
-        .set("ispersistent", false)
+        .set("ispersistent", of("ispersistent"))
         .set("tags", short_tags(world, &network.id))
         .set_if(viewer.admin, "details", json!({}))
         .set_if(viewer.admin, "displaynetwork", true)
@@ -79,7 +81,7 @@ pub(crate) fn network(world: &World, viewer: &Viewer, network: &Network) -> Row 
         .set("created", date(network.created))
         .set("receivedbytes", 0)
         .set("sentbytes", 0)
-        .set_if(isolated, "egressdefaultpolicy", false)
+        .set_if(firewalled, "egressdefaultpolicy", of("egressdefaultpolicy"))
         .set("publicmtu", 1500)
         .set("privatemtu", 1500)
         .set("hasannotations", false);
@@ -89,15 +91,17 @@ pub(crate) fn network(world: &World, viewer: &Viewer, network: &Network) -> Row 
 fn network_head(world: &World, network: &Network) -> RowOf {
     let offering = Catalogue::find(&world.catalogue.network_offerings, &network.offering);
     let of = |member: &str| offering.and_then(|row| row.get(member)).cloned();
+    let routed = network.guest_type != GuestType::L2;
+    let shared = network.guest_type == GuestType::Shared;
     RowOf::new()
         .set("id", network.id.as_str())
         .set("name", network.name.as_str())
         .set("displaytext", network.display_text.as_str())
         .set("broadcastdomaintype", "Vlan")
         .set("traffictype", "Guest")
-        .set("gateway", network.gateway.to_string())
-        .set("netmask", network.netmask.to_string())
-        .set("cidr", network.cidr.as_str())
+        .set_if(routed, "gateway", network.gateway.to_string())
+        .set_if(routed, "netmask", network.netmask.to_string())
+        .set_if(routed, "cidr", network.cidr.as_str())
         .zone(world)
         .set("networkofferingid", network.offering.as_str())
         .set("networkofferingname", of("name"))
@@ -108,14 +112,15 @@ fn network_head(world: &World, network: &Network) -> RowOf {
         .set("state", format!("{:?}", network.state))
         .set("related", network.id.as_str())
         .set("dns1", world.catalogue.zone.get("dns1").cloned())
-        .set("type", "Isolated")
-        .set("acltype", "Account")
+        .set("type", format!("{:?}", network.guest_type))
+        .set("acltype", if shared { "Domain" } else { "Account" })
+        .set_if(shared, "subdomainaccess", true)
         .owner(world, &network.account)
         .set("service", services(world, network, of("name").as_ref()))
 }
 
 /// The services of a network, with their capabilities; an offering that was not recorded shows
-/// those of the recorded one of its kind.
+/// those that it has as the recorded one of its kind shows them.
 fn services(world: &World, network: &Network, offering: Option<&Value>) -> Option<Value> {
     let known = &world.catalogue.network_services;
     let usual = if network.vpc.is_some() {
@@ -124,7 +129,11 @@ fn services(world: &World, network: &Network, offering: Option<&Value>) -> Optio
         "DefaultIsolatedNetworkOfferingWithSourceNatService"
     };
     let name = offering.and_then(Value::as_str).unwrap_or(usual);
-    known.get(name).or_else(|| known.get(usual)).cloned()
+    known.get(name).cloned().or_else(|| {
+        let all = known.get(usual)?.as_array()?.iter();
+        let own = |service: &&Value| world.offers(network, service["name"].as_str().unwrap_or(""));
+        Some(all.filter(own).cloned().collect())
+    })
 }
 
 /// An ACL list.
@@ -188,7 +197,7 @@ pub(crate) fn address(world: &World, viewer: &Viewer, address: &Address) -> Row 
         .set("tags", short_tags(world, &address.id))
         .set("isportable", false)
         .set_if(viewer.admin, "fordisplay", true)
-        .set("hasrules", false)
+        .set("hasrules", world.has_rules(&address.id))
         .set("forsystemvms", false)
         .set("forprovider", false)
         .set("hasannotations", false)

@@ -4,13 +4,14 @@
 //! of it is read off the recordings (`admin/03-vm`, `admin/05-life`, `tenant/30-…`).
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use serde_json::{Map, Value, json};
 
 use super::{RowOf, Viewer, account_name, date, tag};
 use crate::sim::jobs::Job;
 use crate::sim::world::catalogue::{Catalogue, Row};
-use crate::sim::world::{Disk, Nic, Vm, VmState, World};
+use crate::sim::world::{Disk, GuestType, Nic, Vm, VmState, World};
 
 /// The words that `details=` knows.
 pub(crate) const GROUPS: [&str; 14] = [
@@ -118,7 +119,7 @@ pub(crate) fn row(world: &World, viewer: &Viewer, vm: &Vm, shape: &Shape) -> Row
         .set_if(
             shape.has("nics"),
             "ipaddress",
-            vm.ip().map(|ip| ip.to_string()),
+            first_ip(vm).map(|ip| ip.to_string()),
         )
         .set("publicipid", nat.map(|address| address.id.clone()))
         .set("publicip", nat.map(|address| address.ip.to_string()));
@@ -268,55 +269,54 @@ fn stats(world: &World, vm: &Vm) -> Row {
         .done()
 }
 
-fn nics(world: &World, vm: &Vm) -> Vec<Value> {
-    let nat = world.address_of(&vm.id);
-    vm.nics
-        .iter()
-        .enumerate()
-        .map(|(device, nic)| {
-            let nat = nat.filter(|address| {
-                address
-                    .static_nat
-                    .as_ref()
-                    .is_some_and(|target| target.ip == nic.ip)
-            });
-            nic_row(world, nic, device)
-                .set("publicipid", nat.map(|address| address.id.clone()))
-                .set("publicip", nat.map(|address| address.ip.to_string()))
-                .done()
-                .into()
-        })
-        .collect()
+/// The address of the card in the first place, which need not be the default one.
+fn first_ip(vm: &Vm) -> Option<Ipv4Addr> {
+    let first = vm.nics.iter().min_by_key(|nic| nic.device);
+    first.map(|nic| nic.ip).filter(|ip| !ip.is_unspecified())
 }
 
-fn nic_row(world: &World, nic: &Nic, device: usize) -> RowOf {
+fn nics(world: &World, vm: &Vm) -> Vec<Value> {
+    let mut nics: Vec<&Nic> = vm.nics.iter().collect();
+    nics.sort_by_key(|nic| nic.device);
+    let rows = nics.into_iter().map(|nic| nic_row(world, vm, nic).done());
+    rows.map(Value::from).collect()
+}
+
+/// The row of a network card.
+pub(crate) fn nic_row(world: &World, vm: &Vm, nic: &Nic) -> RowOf {
     let uri = nic.vlan.map(|vlan| format!("vlan://{vlan}"));
     let network = world.networks.get(&nic.network);
     let vpc = network.and_then(|network| world.vpcs.get(network.vpc.as_ref()?));
+    let routed = network.filter(|network| network.guest_type != GuestType::L2);
+    let nat = world.address_to(&vm.id, nic.ip);
+    let default = vm.nics.first().is_some_and(|first| first.id == nic.id);
+    let more = nic.secondary.iter();
+    let more: Vec<Value> = more
+        .map(|more| json!({"id": more.id, "ipaddress": more.ip.to_string()}))
+        .collect();
     RowOf::new()
         .set("id", nic.id.as_str())
         .set("networkid", nic.network.as_str())
         .set("networkname", network.map(|network| network.name.clone()))
-        .set(
-            "netmask",
-            network.map(|network| network.netmask.to_string()),
-        )
-        .set(
-            "gateway",
-            network.map(|network| network.gateway.to_string()),
-        )
-        .set("ipaddress", nic.ip.to_string())
+        .set("netmask", routed.map(|network| network.netmask.to_string()))
+        .set("gateway", routed.map(|network| network.gateway.to_string()))
+        .set("ipaddress", routed.map(|_| nic.ip.to_string()))
         .set("isolationuri", uri.clone())
         .set("broadcasturi", uri)
         .set("traffictype", "Guest")
-        .set("type", "Isolated")
-        .set("isdefault", device == 0)
+        .set(
+            "type",
+            network.map(|network| format!("{:?}", network.guest_type)),
+        )
+        .set("isdefault", default)
         .set("macaddress", nic.mac.as_str())
-        .set("secondaryip", json!([]))
+        .set("secondaryip", more)
         .set("extradhcpoption", json!([]))
-        .set("deviceid", device.to_string())
+        .set("deviceid", nic.device.to_string())
         .set("vpcid", vpc.map(|vpc| vpc.id.clone()))
         .set("vpcname", vpc.map(|vpc| vpc.name.clone()))
+        .set("publicipid", nat.map(|address| address.id.clone()))
+        .set("publicip", nat.map(|address| address.ip.to_string()))
 }
 
 /// The name of a machine on its hypervisor.

@@ -44,6 +44,8 @@ pub struct Catalogue {
     extra_templates: Vec<Row>,
     #[serde(rename = "extraserviceofferings", default, skip_serializing)]
     extra_service_offerings: Vec<Row>,
+    #[serde(rename = "extranetworkofferings", default, skip_serializing)]
+    extra_network_offerings: Vec<Row>,
 }
 
 impl Catalogue {
@@ -55,6 +57,9 @@ impl Catalogue {
         catalogue
             .service_offerings
             .append(&mut catalogue.extra_service_offerings);
+        catalogue
+            .network_offerings
+            .append(&mut catalogue.extra_network_offerings);
         catalogue
     }
 

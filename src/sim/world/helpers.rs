@@ -183,6 +183,13 @@ impl World {
             Kind::AffinityGroup => self.affinity_groups.contains_key(id),
             Kind::KeyPair => self.key_pairs.contains_key(id),
             Kind::Job => self.jobs.contains_key(id),
+            Kind::FirewallRule => self.firewall_rules.contains_key(id),
+            Kind::PortForwarding => self.port_forwardings.contains_key(id),
+            Kind::LoadBalancer => self.load_balancers.contains_key(id),
+            Kind::SecurityGroup => self.security_groups.contains_key(id),
+            Kind::SecurityRule => self.group_of_rule(id).is_some(),
+            Kind::SecondaryIp => self.nic_of_secondary(id).is_some(),
+            Kind::StaticRoute => self.static_routes.contains_key(id),
         };
         lives || self.gone.get(id).is_some_and(|gone| gone.kind == kind)
     }
@@ -213,6 +220,28 @@ impl World {
                 .map(|group| group.account.as_str()),
             Kind::KeyPair => self.key_pairs.get(id).map(|pair| pair.account.as_str()),
             Kind::Job => self.jobs.get(id).map(|job| job.account.as_str()),
+            Kind::FirewallRule => {
+                let rule = self.firewall_rules.get(id)?;
+                self.owner(Kind::Network, &rule.network)
+            }
+            Kind::PortForwarding => {
+                let rule = self.port_forwardings.get(id)?;
+                self.owner(Kind::Address, &rule.address)
+            }
+            Kind::LoadBalancer => {
+                let rule = self.load_balancers.get(id)?;
+                self.owner(Kind::Address, &rule.address)
+            }
+            Kind::SecurityGroup => self
+                .security_groups
+                .get(id)
+                .map(|group| group.account.as_str()),
+            Kind::SecurityRule => self.group_of_rule(id).map(|group| group.account.as_str()),
+            Kind::SecondaryIp => self.nic_of_secondary(id).map(|(vm, _)| vm.account.as_str()),
+            Kind::StaticRoute => {
+                let route = self.static_routes.get(id)?;
+                self.owner(Kind::Vpc, &route.vpc)
+            }
             Kind::Zone
             | Kind::Template
             | Kind::ServiceOffering
@@ -254,7 +283,14 @@ impl World {
         let mut taken: Vec<Ipv4Addr> = cards.chain([network.gateway]).collect();
         taken.sort_unstable();
         taken.dedup();
-        subnet.free_host(&taken, |free| self.chance.below(free))
+        let Some((first, last)) = network.ip_range else {
+            return subnet.free_host(&taken, |free| self.chance.below(free));
+        };
+        let given_out = (u32::from(first)..=u32::from(last)).map(Ipv4Addr::from);
+        let free = given_out.filter(|ip| taken.binary_search(ip).is_err());
+        let free: Vec<Ipv4Addr> = free.take(HOSTS_MAX as usize).collect();
+        let place = self.chance.below(free.len());
+        free.get(place).copied()
     }
 
     /// The free public address with the lowest number.
@@ -268,6 +304,7 @@ impl World {
 
     /// Gives a public address back; its tags go or stay as told.
     pub(crate) fn free(&mut self, address: &str, with_tags: bool) {
+        self.drop_rules_at(address);
         if let Some(address) = self.addresses.get_mut(address) {
             address.state = AddressState::Free;
             address.account = None;
@@ -293,12 +330,7 @@ impl World {
         let Some(vm) = self.vms.remove(id) else {
             return;
         };
-        for address in self.addresses.ids_under(&AddressKey::Vm(id.to_owned())) {
-            if let Some(address) = self.addresses.get_mut(&address) {
-                address.static_nat = None;
-                address.network = None;
-            }
-        }
+        self.drop_rules_to(id);
         self.totals.expunged += 1;
         self.bury(Kind::Vm, id, vm.number);
     }
@@ -310,6 +342,7 @@ impl World {
         };
         let bound = AddressKey::Network(id.to_owned());
         for address in self.addresses.ids_under(&bound) {
+            self.drop_rules_at(&address);
             match self.addresses.get_mut(&address) {
                 Some(address) if address.vpc.is_some() => {
                     address.network = None;
@@ -319,6 +352,7 @@ impl World {
                 None => {}
             }
         }
+        self.drop_rules_in(id);
         self.bury(Kind::Network, id, network.number);
     }
 
@@ -345,6 +379,7 @@ impl World {
         for list in self.acl_lists.ids_under(&id.to_owned()) {
             self.drop_acl_list(&list);
         }
+        self.static_routes.retain(|_, route| route.vpc != id);
         self.bury(Kind::Vpc, id, vpc.number);
     }
 
@@ -373,6 +408,14 @@ pub(crate) fn quoted_vpc(vpc: &Vpc) -> String {
     format!(
         "VPC {{\"id\":{},\"name\":{name},\"uuid\":\"{}\"}}",
         vpc.number, vpc.id
+    )
+}
+
+/// A public address as error texts quote it.
+pub(crate) fn quoted_address(address: &Address) -> String {
+    format!(
+        "IPAddress {{\"address\":\"{}\",\"dataCenterId\":2,\"id\":{},\"uuid\":\"{}\"}}",
+        address.ip, address.number, address.id
     )
 }
 

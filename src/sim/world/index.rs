@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::table::{Filed, Keyed, Keys};
 use super::{
-    AclItem, AclList, Address, AddressState, AffinityGroup, Detail, Network, Size, Tag, Uuid, Vm,
-    VmState, Vpc, World,
+    AclItem, AclList, Address, AddressState, AffinityGroup, Detail, FirewallRule, LoadBalancer,
+    Network, PortForwarding, Size, Tag, Uuid, Vm, VmState, Vpc, World,
 };
 
 /// Files a type under keys of another.
@@ -38,7 +38,7 @@ pub enum VmKey {
     Name(String),
     /// One of its cards, by id.
     Nic(Uuid),
-    /// The network and address of a card.
+    /// The network and an address of a card.
     Card(Uuid, Ipv4Addr),
     /// The host that it is on.
     Host(Uuid),
@@ -72,10 +72,9 @@ impl Vm {
 filed!(Vm, Uuid, VmKey, |vm| {
     let nics = vm.nics.iter();
     let cards = nics.flat_map(|nic| {
-        [
-            VmKey::Nic(nic.id.clone()),
-            VmKey::Card(nic.network.clone(), nic.ip),
-        ]
+        let ips = nic.secondary.iter().map(|more| more.ip).chain([nic.ip]);
+        ips.map(|ip| VmKey::Card(nic.network.clone(), ip))
+            .chain([VmKey::Nic(nic.id.clone())])
     });
     let groups = vm.affinity_groups.iter().cloned().map(VmKey::Group);
     let host = vm.host.clone();
@@ -196,6 +195,52 @@ filed!(Detail, u64, Uuid, |row| keys(
     Vec::new()
 ));
 
+/// What a rule of a public address is filed under.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RuleKey {
+    /// The public address.
+    Address(Uuid),
+    /// The network.
+    Network(Uuid),
+    /// A machine that it leads to.
+    Vm(Uuid),
+    /// The rule that opened it.
+    OpenedBy(Uuid),
+}
+
+filed!(FirewallRule, Uuid, RuleKey, |row| keys(
+    [RuleKey::Network(row.network.clone())]
+        .into_iter()
+        .chain(row.address.clone().map(RuleKey::Address))
+        .chain(row.opened_by.clone().map(RuleKey::OpenedBy))
+        .collect(),
+    Vec::new()
+));
+
+filed!(PortForwarding, Uuid, RuleKey, |row| keys(
+    vec![
+        RuleKey::Network(row.network.clone()),
+        RuleKey::Address(row.address.clone()),
+        RuleKey::Vm(row.vm.clone()),
+    ],
+    Vec::new()
+));
+
+filed!(LoadBalancer, Uuid, RuleKey, |row| keys(
+    [
+        RuleKey::Network(row.network.clone()),
+        RuleKey::Address(row.address.clone()),
+    ]
+    .into_iter()
+    .chain(
+        row.members
+            .iter()
+            .map(|member| RuleKey::Vm(member.vm.clone()))
+    )
+    .collect(),
+    Vec::new()
+));
+
 impl World {
     /// Whether every index is what it would be if it were made anew.
     #[must_use]
@@ -210,6 +255,9 @@ impl World {
             && self.jobs.is_well_filed()
             && self.tags.table().is_well_filed()
             && self.details.table().is_well_filed()
+            && self.firewall_rules.is_well_filed()
+            && self.port_forwardings.is_well_filed()
+            && self.load_balancers.is_well_filed()
     }
 
     /// Changes whenever anything changes that decides what a machine can be asked.
@@ -220,6 +268,9 @@ impl World {
             + self.addresses.version()
             + self.acl_items.version()
             + self.tags.table().version()
+            + self.firewall_rules.version()
+            + self.port_forwardings.version()
+            + self.load_balancers.version()
     }
 
     /// How many rows were looked at one after the other so far, because no index knew.
@@ -236,6 +287,9 @@ impl World {
             self.jobs.visits(),
             self.tags.table().visits(),
             self.details.table().visits(),
+            self.firewall_rules.visits(),
+            self.port_forwardings.visits(),
+            self.load_balancers.visits(),
         ];
         tables.iter().sum()
     }

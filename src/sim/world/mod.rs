@@ -5,6 +5,7 @@
 //! whatever fell due on the way, in order; between two such calls nothing happens by itself. What
 //! users may do is decided in `commands`, what jobs do in `effects`.
 
+mod cards;
 pub mod catalogue;
 pub mod chance;
 mod entities;
@@ -12,6 +13,7 @@ mod helpers;
 mod hosts;
 pub mod index;
 mod labels;
+mod rules;
 mod seed;
 pub mod table;
 
@@ -26,11 +28,13 @@ use super::profile::Profile;
 use catalogue::Catalogue;
 use chance::Chance;
 pub use entities::{
-    Account, AclItem, AclList, Address, AddressState, AffinityGroup, Disk, Event, Guest, Host,
-    HostFailure, HostState, KeyPair, Kind, Limits, Network, NetworkState, Nic, RESOURCE_TYPES,
-    ResourceState, Size, StaticNat, SystemMachine, Tag, User, Uuid, Vm, VmState, Vpc,
+    Account, AclItem, AclList, Address, AddressState, AffinityGroup, Disk, Event, FirewallRule,
+    Guest, GuestType, Host, HostFailure, HostState, KeyPair, Kind, Limits, LoadBalancer, Member,
+    Network, NetworkState, Nic, Peer, PortForwarding, RESOURCE_TYPES, ResourceState, RuleState,
+    SecondaryIp, SecurityGroup, SecurityRule, Size, StaticNat, StaticRoute, SystemMachine, Tag,
+    User, Uuid, Vm, VmState, Vpc,
 };
-pub(crate) use helpers::{Subnet, quoted_network, quoted_vpc};
+pub(crate) use helpers::{Subnet, quoted_address, quoted_network, quoted_vpc};
 use index::{AddressKey, VmKey};
 pub use labels::Labels;
 pub(crate) use seed::{OTHER, STRANGER, TENANT};
@@ -161,6 +165,21 @@ pub struct World {
     pub affinity_groups: Table<AffinityGroup>,
     /// The SSH key pairs.
     pub key_pairs: BTreeMap<Uuid, KeyPair>,
+    /// The firewall and egress rules of isolated networks.
+    #[serde(default)]
+    pub firewall_rules: Table<FirewallRule>,
+    /// The port-forwarding rules.
+    #[serde(default)]
+    pub port_forwardings: Table<PortForwarding>,
+    /// The load-balancer rules.
+    #[serde(default)]
+    pub load_balancers: Table<LoadBalancer>,
+    /// The security groups.
+    #[serde(default)]
+    pub security_groups: BTreeMap<Uuid, SecurityGroup>,
+    /// The static routes of VPCs.
+    #[serde(default)]
+    pub static_routes: BTreeMap<Uuid, StaticRoute>,
     /// The tags of everything, oldest first.
     pub tags: Labels<Tag>,
     /// The details of everything but machines.

@@ -8,8 +8,10 @@ mod account;
 mod acl;
 mod address;
 mod belonging;
+mod forwarding;
 mod host;
 mod network;
+mod security_group;
 mod vm;
 
 use serde::{Deserialize, Serialize};
@@ -18,9 +20,11 @@ pub use account::{Account, Limits, RESOURCE_TYPES, User};
 pub use acl::{AclItem, AclList};
 pub use address::{Address, AddressState, StaticNat, SystemMachine};
 pub use belonging::{AffinityGroup, Event, KeyPair, Tag};
+pub use forwarding::{FirewallRule, LoadBalancer, Member, PortForwarding, RuleState, StaticRoute};
 pub use host::{Host, HostFailure, HostState, ResourceState};
-pub use network::{Network, NetworkState, Vpc};
-pub use vm::{Disk, Guest, Nic, Size, Vm, VmState};
+pub use network::{GuestType, Network, NetworkState, Vpc};
+pub use security_group::{Peer, SecurityGroup, SecurityRule};
+pub use vm::{Disk, Guest, Nic, SecondaryIp, Size, Vm, VmState};
 
 /// The UUID of a resource, as text, because text is all that CloudStack's clients ever see of it.
 pub type Uuid = String;
@@ -60,4 +64,18 @@ pub enum Kind {
     KeyPair,
     /// An asynchronous job.
     Job,
+    /// A firewall or egress rule.
+    FirewallRule,
+    /// A port-forwarding rule.
+    PortForwarding,
+    /// A load-balancer rule.
+    LoadBalancer,
+    /// A security group.
+    SecurityGroup,
+    /// A rule of a security group.
+    SecurityRule,
+    /// A further address of a network card.
+    SecondaryIp,
+    /// A static route of a VPC.
+    StaticRoute,
 }

@@ -37,9 +37,23 @@ pub enum NetworkState {
     Allocated,
     /// Its router is up and it has a VLAN.
     Implemented,
+    /// It is shared, and has been there since its creation.
+    Setup,
 }
 
-/// An isolated network; a tier if it belongs to a VPC.
+/// The types of guest networks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GuestType {
+    /// An account's own, behind a router.
+    #[default]
+    Isolated,
+    /// Of many accounts, in a VLAN that an admin chose.
+    Shared,
+    /// A VLAN without any service: its machines bring their own addresses.
+    L2,
+}
+
+/// A guest network; a tier if it belongs to a VPC.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Network {
     /// Its UUID.
@@ -50,12 +64,18 @@ pub struct Network {
     pub name: String,
     /// Its description.
     pub display_text: String,
-    /// The gateway of its machines.
+    /// Its type.
+    #[serde(default)]
+    pub guest_type: GuestType,
+    /// The gateway of its machines; `0.0.0.0` in an L2 network, which has none.
     pub gateway: Ipv4Addr,
     /// Its netmask.
     pub netmask: Ipv4Addr,
-    /// Its address range, such as `10.0.0.0/24`.
+    /// Its address range, such as `10.0.0.0/24`; empty in an L2 network.
     pub cidr: String,
+    /// The part of it that machines get their addresses from, if it is not all.
+    #[serde(default)]
+    pub ip_range: Option<(Ipv4Addr, Ipv4Addr)>,
     /// The offering that it was made from.
     pub offering: Uuid,
     /// The account that owns it.

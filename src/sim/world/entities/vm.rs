@@ -99,12 +99,35 @@ pub struct Nic {
     pub number: u64,
     /// The network that it is in.
     pub network: Uuid,
-    /// Its address.
+    /// Its address; `0.0.0.0` in an L2 network, which gives none.
     pub ip: Ipv4Addr,
     /// Its MAC address.
     pub mac: String,
     /// The VLAN that it was last plugged into.
     pub vlan: Option<u16>,
+    /// Its place in the machine, which it keeps.
+    #[serde(default)]
+    pub device: u16,
+    /// Further addresses.
+    #[serde(default)]
+    pub secondary: Vec<SecondaryIp>,
+}
+
+/// A further address of a network card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondaryIp {
+    /// Its UUID.
+    pub id: Uuid,
+    /// The address.
+    pub ip: Ipv4Addr,
+}
+
+impl Nic {
+    /// Whether one of its addresses is this one.
+    #[must_use]
+    pub fn has_ip(&self, ip: Ipv4Addr) -> bool {
+        self.ip == ip || self.secondary.iter().any(|other| other.ip == ip)
+    }
 }
 
 /// A virtual machine.
@@ -137,7 +160,7 @@ pub struct Vm {
     /// Whether it is started elsewhere when its host fails.
     #[serde(default)]
     pub ha: bool,
-    /// Its cards; a wreck has none.
+    /// Its cards, the default one first; a wreck has none.
     pub nics: Vec<Nic>,
     /// Its root disk.
     pub disk: Disk,
