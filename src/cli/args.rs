@@ -3,6 +3,8 @@
 //! Every command carries an example, because an example is what one looks for in `--help`.
 //! The server commands are only described here; the module `run` carries them out.
 
+mod sim;
+
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -12,6 +14,10 @@ use crate::types::{
     duration::Duration,
     meta::Kind,
     role::{Role, UnknownRole},
+};
+pub use sim::{
+    Add, BreakArgs, Control, FaultCommand, Listed, OperatorCommand, PlayArgs, ScenarioArgs,
+    Settings, SettingsArgs, SimArgs, SimCommand, SimProfile, StateArgs, StopArgs,
 };
 
 /// Keeps Project Clearwater, an IMS core, running on Apache CloudStack.
@@ -492,70 +498,6 @@ pub struct DemoArgs {
     /// Print lines instead of a live view.
     #[arg(long)]
     pub plain: bool,
-}
-
-/// How quick the simulated cloud is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum SimProfile {
-    /// Every job ends at once.
-    Instant,
-    /// As a small CloudStack was measured.
-    #[default]
-    Lab,
-    /// As a busy one.
-    Slow,
-}
-
-/// See [`ServerCommand::Sim`].
-#[derive(Clone, Debug, Args)]
-#[command(
-    args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  weir sim --listen 127.0.0.1:8080 --env-file sim.env\n  \
-                  weir sim break stop-vm ims-sprout-0"
-)]
-pub struct SimArgs {
-    /// What to do to one that runs; without it, runs one.
-    #[command(subcommand)]
-    pub command: Option<SimCommand>,
-    /// Where it listens.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    pub listen: SocketAddr,
-    /// How quick it is.
-    #[arg(long, value_enum, default_value_t)]
-    pub profile: SimProfile,
-    /// The seed of everything random in it.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// Where to write its endpoint and keys, as shell variables.
-    #[arg(long, value_name = "FILE")]
-    pub env_file: Option<PathBuf>,
-    /// Where to keep the simulated world between runs.
-    #[arg(long, value_name = "FILE")]
-    pub state: Option<PathBuf>,
-}
-
-/// What can be done to a simulator that runs.
-#[derive(Clone, Debug, Subcommand)]
-pub enum SimCommand {
-    /// Break something in the simulated cloud.
-    Break(BreakArgs),
-}
-
-/// See [`SimCommand::Break`].
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:\n  weir sim break stop-vm ims-sprout-0\n  \
-                  weir sim break close-port 5060 protocol=udp\n  \
-                  weir sim break move-address ims-bono-0 to=ims-homer-0 --at http://127.0.0.1:8080")]
-pub struct BreakArgs {
-    /// What to do, like `stop-vm`, `close-port` or `move-address`; the simulator names those it
-    /// knows.
-    pub what: String,
-    /// To what, like `ims-sprout-0` or `5060`, and further settings as KEY=VALUE.
-    #[arg(value_name = "TARGET|KEY=VALUE")]
-    pub settings: Vec<String>,
-    /// The simulator.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
-    pub at: String,
 }
 
 /// The kind that a word of the command line means.

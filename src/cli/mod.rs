@@ -24,6 +24,7 @@ mod plan_view;
 #[cfg(test)]
 mod samples;
 mod server;
+pub mod sim;
 mod table;
 mod version;
 mod watch;

@@ -6,6 +6,7 @@
 //! machine whose first start failed) is written straight into the world.
 
 mod draw;
+mod host;
 mod net;
 mod read;
 mod vm;
@@ -15,7 +16,7 @@ use std::net::Ipv4Addr;
 use serde::Serialize;
 
 use super::jobs::Work;
-use super::world::{Guest, Uuid, Vm, World};
+use super::world::{Guest, HostFailure, Uuid, Vm, World};
 use super::{fields, hands};
 pub(crate) use draw::drawn;
 pub(crate) use read::{Described, KINDS, breakage};
@@ -165,6 +166,18 @@ pub enum Breakage {
     },
     /// Kills the management server.
     RestartManagementServer,
+    /// Lets a host fail with all that runs on it.
+    FailHost {
+        /// The host, or `busiest` for the one with the most machines.
+        host: String,
+        /// Whether the management server finds out.
+        how: HostFailure,
+    },
+    /// Lets a host that failed come back.
+    RecoverHost {
+        /// The host; every one that failed if absent.
+        host: Option<String>,
+    },
 }
 
 /// How many names an error tells.
@@ -251,6 +264,8 @@ pub(super) fn apply(world: &mut World, user: &str, what: Breakage) -> Done {
                 "the management server was killed with {jobs} jobs in flight"
             ))
         }
+        Breakage::FailHost { host, how } => host::fail(by, &host, how),
+        Breakage::RecoverHost { host } => host::recover(by, host),
     }
 }
 

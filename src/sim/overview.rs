@@ -36,6 +36,7 @@ fn vms(world: &World) -> Vec<Value> {
                 "id": vm.id,
                 "name": vm.name,
                 "state": vm.state,
+                "guest": vm.guest,
                 "ip": vm.ip(),
                 "public": world.address_of(&vm.id).map(|address| address.ip),
                 "images": vm.images,

@@ -26,6 +26,20 @@ fn every_command_has_an_example() {
 }
 
 #[test]
+fn every_command_to_a_simulator_has_an_example() {
+    let args = WeirArgs::command();
+    let sim = args.find_subcommand("sim").expect("there is `weir sim`");
+    for command in sim.get_subcommands() {
+        let help = command.get_after_help().map(ToString::to_string);
+        assert!(
+            help.is_some_and(|text| text.contains("Example")),
+            "`sim {}` has no example",
+            command.get_name()
+        );
+    }
+}
+
+#[test]
 fn what_one_would_type_is_understood() {
     for line in [
         "weir apply -f a.yaml -f b/ -R --dry-run -n prod",
@@ -45,7 +59,26 @@ fn what_one_would_type_is_understood() {
         "weir controller --state d --listen 127.0.0.1:0 --log json",
         "weir demo --exit --keep d --plain",
         "weir sim --listen 127.0.0.1:0 --profile slow --seed 7 --env-file e --state s",
+        "weir sim --scenario bad-night --webhooks-to-loopback",
         "weir sim break stop-vm ims-sprout-0 --at http://127.0.0.1:1",
+        "weir sim break",
+        "weir sim fault add lost-reply command=createVPC count=2 probability=0.5",
+        "weir sim fault list -o json --at http://127.0.0.1:1",
+        "weir sim fault kinds",
+        "weir sim fault clear",
+        "weir sim fault clear 3",
+        "weir sim operator add user=stranger rate=30 does=stop-vm,delete-tags until=1h",
+        "weir sim operator list",
+        "weir sim operator clear 1",
+        "weir sim scenarios",
+        "weir sim scenarios bad-night",
+        "weir sim play bad-night",
+        "weir sim play",
+        "weir sim stop",
+        "weir sim stop 2",
+        "weir sim state -o json",
+        "weir sim settings",
+        "weir sim settings expunge.delay=60 profile=instant",
     ] {
         assert!(parse(line).is_ok(), "{line}: {:?}", parse(line));
     }
@@ -66,6 +99,11 @@ fn what_makes_no_sense_is_refused() {
         "weir pause ims",
         "weir watch --timeout 3m",
         "weir completion powershell",
+        "weir sim fault",
+        "weir sim fault add",
+        "weir sim fault clear all",
+        "weir sim play a b",
+        "weir sim --listen here",
     ] {
         let error = parse(line).expect_err(line);
         assert_eq!(error.exit_code(), 2, "{line}");

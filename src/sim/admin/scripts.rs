@@ -100,7 +100,7 @@ fn play(sim: &Sim, body: &str) -> Answer {
         }
         Err(wrong) => {
             let told: Vec<String> = wrong.iter().map(ToString::to_string).collect();
-            unreadable(&told.join("; "))
+            unreadable(&told.join("\n"))
         }
     }
 }

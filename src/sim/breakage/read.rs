@@ -2,6 +2,7 @@
 
 use super::{Breakage, Rule};
 use crate::sim::fields::{Fields, Wrong, unknown};
+use crate::sim::world::HostFailure;
 
 /// A kind of breakage, for those who ask which there are: its name, its fields, what it does.
 pub(crate) type Described = (&'static str, &'static str, &'static str);
@@ -135,6 +136,13 @@ pub(crate) fn breakage(fields: &mut Fields) -> Result<Breakage, Wrong> {
         "delete-affinity-group" => Breakage::DeleteAffinityGroup {
             group: fields.needed("group", "ims-sprout")?,
         },
+        "fail-host" => Breakage::FailHost {
+            host: fields.needed("host", "busiest")?,
+            how: how(fields)?,
+        },
+        "recover-host" => Breakage::RecoverHost {
+            host: fields.text("host")?,
+        },
         "restart-management-server" => Breakage::RestartManagementServer,
         other => return network(fields, other),
     })
@@ -173,6 +181,17 @@ fn network(fields: &mut Fields, what: &str) -> Result<Breakage, Wrong> {
     })
 }
 
+fn how(fields: &mut Fields) -> Result<HostFailure, Wrong> {
+    match fields.text("how")?.as_deref() {
+        None | Some("down") => Ok(HostFailure::Down),
+        Some("undetermined") => Ok(HostFailure::Undetermined),
+        Some(other) => {
+            let known = ["down", "undetermined"];
+            Err(fields.wrong("how", unknown(other, "way to fail", &known)))
+        }
+    }
+}
+
 fn rule(fields: &mut Fields) -> Result<Rule, Wrong> {
     Ok(Rule {
         rule: fields.text("rule")?,
@@ -208,6 +227,7 @@ mod tests {
                     "port" | "number" => json!(7),
                     "to" if name.ends_with("rule") => json!(7),
                     "expunge" => json!(true),
+                    "how" => json!("undetermined"),
                     "ip" => json!("10.0.0.9"),
                     _ => json!("x"),
                 };

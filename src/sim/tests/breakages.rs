@@ -1,7 +1,7 @@
 //! What strangers do, and that the feed names them.
 
 use super::{Cloud, Stack};
-use crate::sim::world::Guest;
+use crate::sim::world::{Guest, HostFailure};
 use crate::sim::{Breakage, Profile, Rule};
 
 struct Broken {
@@ -104,6 +104,34 @@ async fn a_guest_hangs_or_dies_unseen_until_it_is_restarted() {
     );
     cloud.done("startVirtualMachine", &id).await;
     assert_eq!(guest(), Guest::Alive);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_fails_with_what_is_on_it_and_comes_back() {
+    let broken = Broken::new().await;
+    let sim = &broken.cloud.sim;
+    let fail = |host: &str| {
+        let (host, how) = (name(host), HostFailure::Down);
+        sim.break_it(Breakage::FailHost { host, how })
+    };
+    let told = fail("busiest").unwrap();
+    assert!(told.ends_with(" is down with 1 machines on it"), "{told}");
+    let dead = sim.world(|world| {
+        world
+            .vms
+            .values()
+            .filter(|vm| vm.guest == Guest::Dead)
+            .count()
+    });
+    assert_eq!(dead, 1);
+    let told = fail("nowhere").unwrap_err();
+    assert!(
+        told.starts_with("there is no host nowhere; there are "),
+        "{told}"
+    );
+    let back = || sim.break_it(Breakage::RecoverHost { host: None });
+    assert!(back().unwrap().ends_with(" is up again"));
+    assert_eq!(back().unwrap_err(), "no host has failed");
 }
 
 #[tokio::test(start_paused = true)]

@@ -64,6 +64,9 @@ pub struct Settings {
     /// request has expired goes by it, how long things take does not.
     #[serde(default)]
     pub clock_skew: i64,
+    /// Whether webhooks may lead to this machine itself, which CloudStack refuses.
+    #[serde(default)]
+    pub webhooks_to_loopback: bool,
     /// The memory of a host, in MiB, that machines are placed by.
     pub host_memory_mib: i64,
     /// The processors of a host together, in MHz, that machines are placed by.
@@ -84,6 +87,7 @@ impl Default for Settings {
             job_expire_minutes: 1_440,
             default_page_size: 500,
             clock_skew: 0,
+            webhooks_to_loopback: false,
             host_memory_mib: 262_144,
             host_cpu_mhz: 262_144,
         }

@@ -14,5 +14,6 @@ mod describe;
 mod diff;
 mod input;
 mod manifests;
+mod rehearsal;
 mod servers;
 mod transcripts;
