@@ -4,6 +4,8 @@
 //! `Completed`; which of them it leaves differs from command to command and is taken from the
 //! recordings (`admin/05-life`, `tenant/24-jobs-in-flight`, `tenant/26-account-wide-look`).
 
+mod rules;
+
 use super::jobs::{Job, Work};
 use super::world::{Event, Kind, Uuid, World};
 
@@ -335,6 +337,7 @@ fn item_words(world: &World, work: &Work) -> Option<Words> {
 
 fn other_words(world: &World, work: &Work) -> Option<Words> {
     Some(match work {
+        Work::Rule(work) => rules::words(world, work),
         Work::CreateGroup { group } => {
             let text = "Creating affinity group".to_owned();
             all(

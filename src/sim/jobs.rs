@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::effects::rule::RuleWork;
 use super::profile::Profile;
 use super::world::Uuid;
 
@@ -152,6 +153,7 @@ pub(crate) enum Work {
     DisableNat {
         address: Uuid,
     },
+    Rule(RuleWork),
     Deploy {
         vm: Uuid,
         start: bool,
@@ -253,6 +255,7 @@ impl Work {
             | Self::Associate { .. }
             | Self::Disassociate { .. }
             | Self::DisableNat { .. }
+            | Self::Rule(_)
             | Self::MoveNic { .. }
             | Self::Regroup { .. }
             | Self::CreateGroup { .. }

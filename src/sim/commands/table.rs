@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use super::declare::Command;
 use super::{
-    account, acl, address, affinity, catalogue, event, job, key_pair, network, tag, vm_deploy,
-    vm_life, vm_list, vm_update, vpc,
+    account, acl, address, affinity, balance, catalogue, event, firewall, forward, job, key_pair,
+    network, tag, vm_deploy, vm_life, vm_list, vm_update, vpc,
 };
 
 /// Every command that this cloud knows, file by file.
@@ -19,6 +19,9 @@ static FILES: &[&[Command]] = &[
     network::COMMANDS,
     acl::COMMANDS,
     address::COMMANDS,
+    firewall::COMMANDS,
+    forward::COMMANDS,
+    balance::COMMANDS,
     vm_deploy::COMMANDS,
     vm_list::COMMANDS,
     vm_life::COMMANDS,

@@ -7,6 +7,7 @@
 pub(crate) mod acl;
 pub(crate) mod network;
 mod placement;
+pub(crate) mod rule;
 mod tag;
 mod vm;
 mod vm_power;
@@ -58,6 +59,7 @@ pub(crate) fn begin(world: &mut World, job: &mut Job) -> Duration {
         | Work::UpdateNetwork { .. }
         | Work::Disassociate { .. }
         | Work::DisableNat { .. }
+        | Work::Rule(_)
         | Work::Regroup { .. }
         | Work::CreateGroup { .. }
         | Work::DeleteGroup { .. }
@@ -96,6 +98,7 @@ pub(crate) fn finish(world: &mut World, job: &Job) -> Outcome {
         | Work::Associate { .. }
         | Work::Disassociate { .. }
         | Work::DisableNat { .. } => network::finish(world, job),
+        Work::Rule(work) => rule::finish(world, job, work),
         Work::CreateAclList { .. }
         | Work::UpdateAclList { .. }
         | Work::DeleteAclList { .. }

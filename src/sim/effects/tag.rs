@@ -17,10 +17,10 @@ const TAGGABLE: [(&str, Option<Kind>); 14] = [
     ("ISO", None),
     ("Volume", None),
     ("Snapshot", None),
-    ("LoadBalancer", None),
-    ("PortForwardingRule", None),
-    ("FirewallRule", None),
-    ("SecurityGroup", None),
+    ("LoadBalancer", Some(Kind::LoadBalancer)),
+    ("PortForwardingRule", Some(Kind::PortForwarding)),
+    ("FirewallRule", Some(Kind::FirewallRule)),
+    ("SecurityGroup", Some(Kind::SecurityGroup)),
     ("User", None),
 ];
 

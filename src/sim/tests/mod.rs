@@ -8,6 +8,7 @@ mod isolated;
 mod jobs;
 mod machines;
 mod protocol;
+mod rules;
 mod scale;
 mod scripts;
 mod times;

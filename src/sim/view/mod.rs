@@ -5,6 +5,7 @@
 //! server does it.
 
 pub(crate) mod net;
+pub(crate) mod rule;
 pub(crate) mod vm;
 
 use jiff::Timestamp;
