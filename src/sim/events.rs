@@ -5,6 +5,7 @@
 //! recordings (`admin/05-life`, `tenant/24-jobs-in-flight`, `tenant/26-account-wide-look`).
 
 mod rules;
+mod volume;
 
 use super::jobs::{Job, Work};
 use super::world::{Event, Kind, Uuid, World};
@@ -150,6 +151,7 @@ pub(crate) fn words(world: &World, job: &Job) -> Option<Words> {
         .or_else(|| network_words(world, &job.work))
         .or_else(|| list_words(world, &job.work))
         .or_else(|| item_words(world, &job.work))
+        .or_else(|| volume::words(world, &job.work))
         .or_else(|| other_words(world, &job.work))
 }
 

@@ -176,6 +176,9 @@ pub(crate) enum Work {
     Destroy {
         vm: Uuid,
         expunge: bool,
+        /// The data disks that go with it.
+        #[serde(default)]
+        volumes: Vec<Uuid>,
     },
     Expunge {
         vm: Uuid,
@@ -183,6 +186,8 @@ pub(crate) enum Work {
     Restore {
         vm: Uuid,
         template: Option<Uuid>,
+        #[serde(default)]
+        root_gib: Option<i64>,
     },
     Scale {
         vm: Uuid,
@@ -195,6 +200,10 @@ pub(crate) enum Work {
     Regroup {
         vm: Uuid,
         groups: Vec<Uuid>,
+    },
+    Volume {
+        volume: Uuid,
+        change: VolumeChange,
     },
     CreateGroup {
         group: Uuid,
@@ -224,6 +233,28 @@ pub(crate) enum Work {
     },
 }
 
+/// What is to become of a volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum VolumeChange {
+    Create,
+    Attach { vm: Uuid, device: Option<u32> },
+    Detach { vm: Option<Uuid> },
+    Destroy { expunge: bool },
+    Resize { bytes: i64, offering: Option<Uuid> },
+    Rename { name: String },
+}
+
+impl VolumeChange {
+    /// The machine that it happens on.
+    fn vm(&self) -> Option<&Uuid> {
+        match self {
+            Self::Attach { vm, .. } => Some(vm),
+            Self::Detach { vm } => vm.as_ref(),
+            Self::Create | Self::Destroy { .. } | Self::Resize { .. } | Self::Rename { .. } => None,
+        }
+    }
+}
+
 impl Work {
     /// The machine whose lock this work takes; changing a card or a group takes none.
     pub(crate) fn locks(&self) -> Option<&Uuid> {
@@ -237,6 +268,7 @@ impl Work {
             | Self::Expunge { vm }
             | Self::Restore { vm, .. }
             | Self::Scale { vm, .. } => Some(vm),
+            Self::Volume { change, .. } => change.vm(),
             Self::CreateVpc { .. }
             | Self::UpdateVpc { .. }
             | Self::DeleteVpc { .. }

@@ -59,6 +59,7 @@ pub(super) fn destroy(by: &mut By<'_>, name: &str, expunge: bool) -> Done {
         let work = Work::Destroy {
             vm: vm.id.clone(),
             expunge,
+            volumes: Vec::new(),
         };
         by.force("destroyVirtualMachine", work)?;
         return Ok(format!("{} is destroyed and expunged", vm.name));

@@ -37,7 +37,7 @@ pub(super) const COMMANDS: &[Command] = &[
     sync(
         "listDiskOfferings",
         "id:uuid name zoneid:uuid state domainid:uuid isrecursive:boolean",
-        nothing,
+        disk_offerings,
     ),
     sync(
         "listNetworkOfferings",
@@ -221,6 +221,12 @@ pub(crate) fn service_offerings(call: &mut Call<'_>) -> Answered {
         &call.world.catalogue.service_offerings,
         &members,
     )
+}
+
+/// `listDiskOfferings`.
+pub(crate) fn disk_offerings(call: &mut Call<'_>) -> Answered {
+    let rows = &call.world.catalogue.disk_offerings;
+    offerings(call, "diskoffering", rows, &["id", "name"])
 }
 
 /// `listNetworkOfferings`.

@@ -26,7 +26,10 @@ mod usage;
 mod vm_deploy;
 mod vm_life;
 mod vm_list;
+mod vm_order;
 mod vm_update;
+mod volume;
+mod volume_list;
 mod vpc;
 
 use std::time::Duration;
@@ -35,6 +38,8 @@ use serde_json::{Map, Value, json};
 
 pub(crate) use call::{Call, Caller};
 pub(crate) use table::{find, names};
+#[cfg(test)]
+pub(crate) use usage::used;
 
 use super::jobs::Twist;
 use super::protocol::Params;

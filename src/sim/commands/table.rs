@@ -26,6 +26,8 @@ static FILES: &[&[Command]] = &[
     vm_list::COMMANDS,
     vm_life::COMMANDS,
     vm_update::COMMANDS,
+    super::volume::COMMANDS,
+    super::volume_list::COMMANDS,
     affinity::COMMANDS,
     key_pair::COMMANDS,
     tag::COMMANDS,

@@ -1,7 +1,7 @@
 //! How much an account has of what it may only have so much of.
 
 use crate::sim::world::index::{AddressKey, NetworkKey, VmKey};
-use crate::sim::world::{Size, World};
+use crate::sim::world::{GIB, Size, World};
 
 /// How much of something an account has. Destroyed machines no longer count.
 pub(crate) fn used(world: &World, account: &str, resource: &str) -> i64 {
@@ -10,6 +10,8 @@ pub(crate) fn used(world: &World, account: &str, resource: &str) -> i64 {
         "user_vm" => return machines(world, account, |_| 1),
         "cpu" => return machines(world, account, |size| size.cpus),
         "memory" => return machines(world, account, |size| size.memory_mib),
+        "volume" => return world.storage_used(account).1,
+        "primary_storage" => return world.storage_used(account).0 / GIB,
         "public_ip" => world.addresses.count(&AddressKey::Held(owner())),
         "network" => world.networks.count(&NetworkKey::Owned(owner())),
         "vpc" => world.vpcs.count(&owner()),

@@ -13,13 +13,15 @@ use base64::engine::general_purpose::STANDARD;
 use super::Method;
 use super::call::{Answered, Call};
 use super::declare::{Command, job, vm};
+use super::vm_order;
 use crate::sim::events::Subject;
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
 use crate::sim::world::catalogue::Catalogue;
+use crate::sim::world::disks::NewDisk;
 use crate::sim::world::index::VmKey;
 use crate::sim::world::{
-    Disk, Guest, GuestType, KeyPair, Kind, Network, Nic, Uuid, Vm, VmState, quoted_network,
+    Disk, Guest, GuestType, KeyPair, Kind, Network, Nic, Size, Uuid, Vm, VmState, quoted_network,
 };
 
 /// The commands of this file.
@@ -30,7 +32,7 @@ pub(super) const COMMANDS: &[Command] = &[job(
          userdataid:uuid userdatadetails:map keypair keypairs:list \
          affinitygroupids:list affinitygroupnames:list securitygroupids:list \
          securitygroupnames:list rootdisksize:long diskofferingid:uuid size:long \
-         overridediskofferingid:uuid details:map startvm:boolean hostid:uuid podid:uuid \
+         overridediskofferingid:uuid datadisksdetails:map details:map startvm:boolean hostid:uuid podid:uuid \
          clusterid:uuid group hypervisor password deleteprotection:boolean \
          dynamicscalingenabled:boolean account domainid:uuid projectid:uuid \
          displayvm:boolean",
@@ -66,14 +68,22 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
         .unwrap_or_else(|| format!("VM-{id}"));
     let networks: Vec<&Network> = wishes.iter().map(|wish| &wish.network).collect();
     refuse_taken_name(call, &name, &networks, "")?;
-    check_limits(call, &offering)?;
     let mut details = call.details("details").unwrap_or_default();
-    // The server's own mark, which goes with the first start.
-    details.insert("deployvm".to_owned(), "true".to_owned());
     let offered = Catalogue::find(&call.world.catalogue.service_offerings, &offering);
     let offered = &offered.cloned().unwrap_or_default();
+    let size = vm_order::size(offered, &details)?;
+    let root = vm_order::root_bytes(call, &template, offered)?;
+    let disks = vm_order::disks(call, root, 0)?;
+    check_limits(call, size, &disks)?;
+    // The server's own mark, which goes with the first start.
+    details.insert("deployvm".to_owned(), "true".to_owned());
+    if let Some(gib) = call.owned_text("rootdisksize") {
+        details.insert("rootdisksize".to_owned(), gib);
+    }
+    let number = call.world.next_number(Kind::Vm);
+    let disks = vm_order::disks(call, root, number)?;
     let vm = Vm {
-        number: call.world.next_number(Kind::Vm),
+        number,
         id: id.clone(),
         name,
         display_name: call.owned_text("displayname"),
@@ -82,7 +92,7 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
         state: VmState::Stopped,
         guest: Guest::Alive,
         template,
-        size: Catalogue::size(offered),
+        size,
         ha: offered.get("offerha") == Some(&true.into()),
         offering,
         nics: Vec::new(),
@@ -100,7 +110,7 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
         running_since: None,
     };
     call.world.totals.vms += 1;
-    create(call, vm, wishes)?;
+    create(call, vm, wishes, disks)?;
     let start = call.flag("startvm") != Some(false);
     call.submit(
         Work::Deploy {
@@ -113,7 +123,12 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
 }
 
 /// Puts the machine and its cards into the world, or what is left of it.
-fn create(call: &mut Call<'_>, mut vm: Vm, wishes: Vec<Wish>) -> Result<(), ApiError> {
+fn create(
+    call: &mut Call<'_>,
+    mut vm: Vm,
+    wishes: Vec<Wish>,
+    disks: Vec<NewDisk>,
+) -> Result<(), ApiError> {
     for (device, wish) in (0..).zip(wishes) {
         match plug(call, &wish) {
             Ok(nic) => vm.nics.push(Nic { device, ..nic }),
@@ -128,17 +143,16 @@ fn create(call: &mut Call<'_>, mut vm: Vm, wishes: Vec<Wish>) -> Result<(), ApiE
             }
         }
     }
-    let text = "Successfully created entity for creating ROOT volume. Volume Type: ROOTVolume Id:";
-    let volume = call.world.fresh_id();
-    let text = format!("{text} {volume} Vm Id: {}", vm.id);
-    let name = Some(format!("ROOT-{}", vm.number));
-    let subject = Subject {
-        kind: "Volume",
-        id: Some(volume),
-        name,
-        account: None,
-    };
-    call.report("VOLUME.CREATE", "Created", false, text, subject);
+    for disk in disks {
+        let kind = disk.kind.word();
+        let volume = call.world.add_disk(&vm.account, Some(&vm.id), disk);
+        let text = format!(
+            "Successfully created entity for creating {kind} volume. Volume Type: {kind}Volume Id: {volume} Vm Id: {}",
+            vm.id
+        );
+        let subject = Subject::volume(call.world, &volume);
+        call.report("VOLUME.CREATE", "Created", false, text, subject);
+    }
     call.world.vms.insert(vm.id.clone(), vm);
     Ok(())
 }
@@ -332,12 +346,12 @@ fn only_network(call: &mut Call<'_>) -> Result<Uuid, ApiError> {
     }
 }
 
-fn check_limits(call: &Call<'_>, offering: &Uuid) -> Result<(), ApiError> {
-    let row = Catalogue::find(&call.world.catalogue.service_offerings, offering);
-    let size = |member: &str| row.map_or(0, |row| Catalogue::number(row, member));
+fn check_limits(call: &Call<'_>, size: Size, disks: &[NewDisk]) -> Result<(), ApiError> {
     call.within_limit("user_vm", 1)?;
-    call.within_limit("cpu", size("cpunumber"))?;
-    call.within_limit("memory", size("memory"))
+    call.within_limit("cpu", size.cpus)?;
+    call.within_limit("memory", size.memory_mib)?;
+    let volumes = i64::try_from(disks.len()).unwrap_or(i64::MAX);
+    call.within_storage(volumes, disks.iter().map(|disk| disk.bytes).sum())
 }
 
 /// User data as it was sent, if it is base64 and not too long for the way it came.

@@ -11,7 +11,7 @@ use crate::sim::events::Subject;
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
 use crate::sim::view::vm::{Shape, row};
-use crate::sim::world::{Kind, Uuid, VmState};
+use crate::sim::world::{GIB, Kind, Uuid, VmState, VolumeKind};
 
 /// The commands of this file.
 pub(super) const COMMANDS: &[Command] = &[
@@ -99,7 +99,22 @@ pub(crate) fn reboot(call: &mut Call<'_>) -> Answered {
 /// `destroyVirtualMachine`. Whether the caller may expunge is looked at by the job.
 pub(crate) fn destroy(call: &mut Call<'_>) -> Answered {
     let expunge = call.flag("expunge") == Some(true);
-    submit(call, "id", |vm| Work::Destroy { vm, expunge })
+    let id = call.own_vm("id")?;
+    let volumes = call.ids("volumeids", Kind::Volume)?;
+    for volume in &volumes {
+        let disk = call.world.volumes.get(volume);
+        let its = disk.is_some_and(|disk| disk.vm.as_ref() == Some(&id));
+        if !its || disk.is_some_and(|disk| disk.kind == VolumeKind::Root) {
+            return Err(ApiError::value(format!(
+                "Volume {volume} is not a data disk of the Instance {id}"
+            )));
+        }
+    }
+    submit(call, "id", |vm| Work::Destroy {
+        vm,
+        expunge,
+        volumes,
+    })
 }
 
 /// `expungeVirtualMachine`.
@@ -110,9 +125,20 @@ pub(crate) fn expunge(call: &mut Call<'_>) -> Answered {
 /// `restoreVirtualMachine`.
 pub(crate) fn restore(call: &mut Call<'_>) -> Answered {
     let template = call.id("templateid", Kind::Template)?;
+    let root_gib: Option<i64> = call.parsed("rootdisksize")?;
+    let id = call.own_vm("virtualmachineid")?;
+    let now = call.world.root_of(&id).map_or(0, |root| root.bytes);
+    let more = root_gib.map_or(0, |gib| gib.saturating_mul(GIB) - now);
+    if root_gib.is_some_and(|gib| gib <= 0) {
+        return Err(ApiError::value(
+            "Root disk size should be a positive number.",
+        ));
+    }
+    call.within_storage(0, more)?;
     submit(call, "virtualmachineid", |vm| Work::Restore {
         vm,
         template,
+        root_gib,
     })
 }
 
@@ -135,6 +161,7 @@ pub(crate) fn recover(call: &mut Call<'_>) -> Answered {
             vm.state = VmState::Stopped;
             vm.capacity_freed = true;
             vm.updated = Some(now);
+            call.world.recount_root(&id);
         }
         _ => {
             return Err(ApiError::value(format!(

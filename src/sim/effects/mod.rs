@@ -11,6 +11,7 @@ pub(crate) mod rule;
 mod tag;
 mod vm;
 mod vm_power;
+mod volume;
 
 pub(crate) use vm_power::turn_off;
 
@@ -54,7 +55,7 @@ pub(crate) fn begin(world: &mut World, job: &mut Job) -> Duration {
         Work::CreateAclItem { .. } => Cost::Rule,
         Work::Associate { .. } => Cost::Associate,
         Work::Expunge { .. } => Cost::Expunge,
-        Work::MoveNic { .. } | Work::Scale { .. } => Cost::Move,
+        Work::MoveNic { .. } | Work::Scale { .. } | Work::Volume { .. } => Cost::Move,
         Work::UpdateVpc { .. }
         | Work::UpdateNetwork { .. }
         | Work::Disassociate { .. }
@@ -80,12 +81,13 @@ pub(crate) fn finish(world: &mut World, job: &Job) -> Outcome {
         Work::Revive { vm, tries } => vm_power::revived(world, job, vm, *tries),
         Work::Stop { vm } => vm_power::stopped(world, job, vm),
         Work::Reboot { vm, .. } => vm_power::rebooted(world, job, vm),
-        Work::Destroy { vm, expunge } => vm_power::destroyed(world, job, vm, *expunge),
-        Work::Restore { vm, template } => vm::restored(world, job, vm, template.as_ref()),
+        Work::Destroy { vm, expunge, .. } => vm_power::destroyed(world, job, vm, *expunge),
+        Work::Restore { vm, template, .. } => vm::restored(world, job, vm, template.as_ref()),
         Work::Expunge { vm } => vm::expunged(world, job, vm),
         Work::Scale { vm, offering } => vm::scaled(world, job, vm, offering),
         Work::MoveNic { nic, ip } => vm::nic_moved(world, job, nic, *ip),
         Work::Regroup { vm, groups } => vm::regrouped(world, job, vm, groups),
+        Work::Volume { volume, change } => volume::finish(world, job, volume, change),
         Work::CreateGroup { group } => vm::group_created(world, job, group),
         Work::DeleteGroup { group } => vm::group_deleted(world, group),
         Work::CreateVpc { .. }

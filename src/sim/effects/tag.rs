@@ -15,7 +15,7 @@ const TAGGABLE: [(&str, Option<Kind>); 14] = [
     ("PublicIpAddress", Some(Kind::Address)),
     ("Template", Some(Kind::Template)),
     ("ISO", None),
-    ("Volume", None),
+    ("Volume", Some(Kind::Volume)),
     ("Snapshot", None),
     ("LoadBalancer", Some(Kind::LoadBalancer)),
     ("PortForwardingRule", Some(Kind::PortForwarding)),

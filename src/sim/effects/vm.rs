@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::vm_power::{may_expunge, viewer};
 use super::{Outcome, success};
-use crate::sim::jobs::{Job, JobFailure};
+use crate::sim::jobs::{Job, JobFailure, Work};
 use crate::sim::view::{self, vm as vm_view};
 use crate::sim::world::catalogue::{Catalogue, Row};
 use crate::sim::world::index::{AddressKey, VmKey};
-use crate::sim::world::{Disk, Guest, Kind, Subnet, Uuid, VmState, World};
+use crate::sim::world::{Disk, GIB, Guest, Kind, Subnet, Uuid, VmState, World};
 
 /// Ends the deploy of a machine that is not to run yet.
 pub(crate) fn deployed(world: &World, job: &Job, id: &Uuid) -> Outcome {
@@ -52,6 +52,18 @@ pub(crate) fn restored(
     if let Some(template) = template {
         vm.template.clone_from(template);
     }
+    let bytes = match (&job.work, template) {
+        (
+            Work::Restore {
+                root_gib: Some(gib),
+                ..
+            },
+            _,
+        ) => Some(gib.saturating_mul(GIB)),
+        (_, Some(template)) => Some(world.template_bytes(template)),
+        (_, None) => None,
+    };
+    world.renew_root(id, bytes);
     Ok(vm_view::result(world, job, id))
 }
 

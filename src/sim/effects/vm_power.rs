@@ -148,6 +148,7 @@ fn fail_start(world: &mut World, job: &Job, vm: &Vm, deploy: bool) -> JobFailure
         vm.updated = Some(now);
         vm.nics.iter_mut().for_each(|nic| nic.vlan = None);
     }
+    world.recount_root(&vm.id);
     if job.twist == Some(Twist::StartFails) {
         let id = &vm.id;
         let cause = format!("Unable to create a deployment for {quoted}");
@@ -215,6 +216,7 @@ fn run(world: &mut World, id: &Uuid) {
         let network = networks.get(&nic.network);
         nic.vlan = network.and_then(|network| network.vlan);
     }
+    world.ready_disks(id);
 }
 
 /// Turns a machine off in the records: no host, no VLAN on its cards.
@@ -240,6 +242,7 @@ pub(crate) fn turn_off(world: &mut World, id: &str, state: VmState) {
     for network in networks {
         world.note_idleness(&network);
     }
+    world.recount_root(id);
 }
 
 /// Ends a stop.
@@ -319,11 +322,25 @@ pub(crate) fn destroyed(world: &mut World, job: &Job, id: &Uuid, expunge: bool) 
         VmState::Error => destroy(world, id, VmState::Expunging),
         VmState::Destroyed | VmState::Expunging => {}
     }
+    part_from_disks(world, job, id);
     if expunge {
         world.expunge(id);
         return Ok(json!({"virtualmachine": view::empty()}));
     }
     Ok(view::result(world, job, id))
+}
+
+/// Detaches the data disks of a machine that was destroyed; those that were named go with it.
+fn part_from_disks(world: &mut World, job: &Job, id: &Uuid) {
+    let Work::Destroy { volumes, .. } = &job.work else {
+        return;
+    };
+    for disk in world.data_disks_of(id) {
+        world.detach(&disk);
+        if volumes.contains(&disk) {
+            world.drop_volume(&disk);
+        }
+    }
 }
 
 fn destroy(world: &mut World, id: &Uuid, state: VmState) {

@@ -9,7 +9,7 @@ use super::{Job, JobFailure, JobStatus, Phase, Twist, Work, signed};
 use crate::sim::effects;
 use crate::sim::events::{self, Words};
 use crate::sim::world::index::NetworkKey;
-use crate::sim::world::{Kind, Uuid, VmState, World};
+use crate::sim::world::{Kind, Uuid, VmState, Volume, World};
 
 /// How many jobs are kept: a day of a busy stack, and a state file that stays small.
 const JOBS_MAX: usize = 10_000;
@@ -300,6 +300,12 @@ impl World {
     pub(crate) fn job_of_vm(&self, vm: &str) -> Option<&Job> {
         let mut jobs = self.pending_on(vm).into_iter();
         jobs.find(|job| job.instance.as_deref() == Some(vm))
+    }
+
+    /// The job that works on an attached volume: the first of those pending on its machine.
+    pub(crate) fn job_of_volume(&self, volume: &Volume) -> Option<&Job> {
+        let mut jobs = self.pending_on(volume.vm.as_ref()?).into_iter();
+        jobs.find(|job| job.instance.as_ref() == Some(&volume.id))
     }
 
     /// A job that has just been asked for.

@@ -12,6 +12,7 @@ mod rules;
 mod scale;
 mod scripts;
 mod times;
+mod volumes;
 mod vpcs;
 
 use jiff::Timestamp;

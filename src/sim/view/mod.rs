@@ -7,6 +7,7 @@
 pub(crate) mod net;
 pub(crate) mod rule;
 pub(crate) mod vm;
+pub(crate) mod volume;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};

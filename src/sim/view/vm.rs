@@ -328,6 +328,13 @@ pub(crate) fn instance_name(world: &World, vm: &Vm) -> String {
     format!("i-{account}-{}-VM", vm.number)
 }
 
+/// `user.vm.denied.details`, as far as it is ever set here.
+const DENIED: [&str; 3] = [
+    "rootdisksize",
+    "cpuOvercommitRatio",
+    "memoryOvercommitRatio",
+];
+
 /// The details: users do not see those that the server keeps for itself.
 fn details(viewer: &Viewer, vm: &Vm) -> Value {
     let mut details = json!(vm.details);
@@ -336,6 +343,9 @@ fn details(viewer: &Viewer, vm: &Vm) -> Value {
             "Message.ReservedCapacityFreed.Flag".to_owned(),
             "false".into(),
         );
+    }
+    if let (false, Value::Object(map)) = (viewer.admin, &mut details) {
+        map.retain(|name, _| !DENIED.contains(&name.as_str()));
     }
     details
 }

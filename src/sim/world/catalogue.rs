@@ -27,6 +27,9 @@ pub struct Catalogue {
     /// The service offerings.
     #[serde(rename = "serviceofferings")]
     pub service_offerings: Vec<Row>,
+    /// The disk offerings.
+    #[serde(rename = "diskofferings", default)]
+    pub disk_offerings: Vec<Row>,
     /// The VPC offerings.
     #[serde(rename = "vpcofferings")]
     pub vpc_offerings: Vec<Row>,

@@ -190,6 +190,8 @@ impl World {
             Kind::SecurityRule => self.group_of_rule(id).is_some(),
             Kind::SecondaryIp => self.nic_of_secondary(id).is_some(),
             Kind::StaticRoute => self.static_routes.contains_key(id),
+            Kind::Volume => self.volumes.contains_key(id),
+            Kind::DiskOffering => rows(&self.catalogue.disk_offerings),
         };
         lives || self.gone.get(id).is_some_and(|gone| gone.kind == kind)
     }
@@ -242,7 +244,9 @@ impl World {
                 let route = self.static_routes.get(id)?;
                 self.owner(Kind::Vpc, &route.vpc)
             }
+            Kind::Volume => self.volumes.get(id).map(|row| row.account.as_str()),
             Kind::Zone
+            | Kind::DiskOffering
             | Kind::Template
             | Kind::ServiceOffering
             | Kind::VpcOffering
@@ -331,6 +335,7 @@ impl World {
             return;
         };
         self.drop_rules_to(id);
+        self.drop_disks(id);
         self.totals.expunged += 1;
         self.bury(Kind::Vm, id, vm.number);
     }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::table::{Filed, Keyed, Keys};
 use super::{
     AclItem, AclList, Address, AddressState, AffinityGroup, Detail, FirewallRule, LoadBalancer,
-    Network, PortForwarding, Size, Tag, Uuid, Vm, VmState, Vpc, World,
+    Network, PortForwarding, Size, Tag, Uuid, Vm, VmState, Volume, Vpc, World,
 };
 
 /// Files a type under keys of another.
@@ -93,6 +93,23 @@ filed!(Vm, Uuid, VmKey, |vm| {
         busy.chain(placed).chain(used).collect(),
     )
 });
+
+/// What a volume is filed under.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum VolumeKey {
+    /// The machine that it is attached to.
+    Vm(Uuid),
+    /// Counted: account and bytes, of volumes that count against limits.
+    Used(Uuid, i64),
+}
+
+filed!(Volume, Uuid, VolumeKey, |row| keys(
+    row.vm.iter().cloned().map(VolumeKey::Vm).collect(),
+    row.counted
+        .then(|| VolumeKey::Used(row.account.clone(), row.bytes))
+        .into_iter()
+        .collect(),
+));
 
 /// What a public address is filed under.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -251,6 +268,7 @@ impl World {
             && self.acl_items.is_well_filed()
             && self.addresses.is_well_filed()
             && self.vms.is_well_filed()
+            && self.volumes.is_well_filed()
             && self.affinity_groups.is_well_filed()
             && self.jobs.is_well_filed()
             && self.tags.table().is_well_filed()
@@ -283,6 +301,7 @@ impl World {
             self.acl_items.visits(),
             self.addresses.visits(),
             self.vms.visits(),
+            self.volumes.visits(),
             self.affinity_groups.visits(),
             self.jobs.visits(),
             self.tags.table().visits(),

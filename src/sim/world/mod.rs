@@ -8,6 +8,7 @@
 mod cards;
 pub mod catalogue;
 pub mod chance;
+pub(crate) mod disks;
 mod entities;
 mod helpers;
 mod hosts;
@@ -29,10 +30,10 @@ use catalogue::Catalogue;
 use chance::Chance;
 pub use entities::{
     Account, AclItem, AclList, Address, AddressState, AffinityGroup, Disk, Event, FirewallRule,
-    Guest, GuestType, Host, HostFailure, HostState, KeyPair, Kind, Limits, LoadBalancer, Member,
-    Network, NetworkState, Nic, Peer, PortForwarding, RESOURCE_TYPES, ResourceState, RuleState,
-    SecondaryIp, SecurityGroup, SecurityRule, Size, StaticNat, StaticRoute, SystemMachine, Tag,
-    User, Uuid, Vm, VmState, Vpc,
+    GIB, Guest, GuestType, Host, HostFailure, HostState, KeyPair, Kind, Limits, LoadBalancer,
+    Member, Network, NetworkState, Nic, Peer, PortForwarding, RESOURCE_TYPES, ResourceState,
+    RuleState, SecondaryIp, SecurityGroup, SecurityRule, Size, StaticNat, StaticRoute,
+    SystemMachine, Tag, User, Uuid, Vm, VmState, Volume, VolumeKind, VolumeState, Vpc,
 };
 pub(crate) use helpers::{Subnet, quoted_address, quoted_network, quoted_vpc};
 use index::{AddressKey, VmKey};
@@ -162,6 +163,9 @@ pub struct World {
     pub addresses: Table<Address>,
     /// The machines, wrecks and destroyed ones included.
     pub vms: Table<Vm>,
+    /// The volumes, root disks and data disks.
+    #[serde(default)]
+    pub volumes: Table<Volume>,
     /// The hosts that ever were in trouble or in maintenance.
     #[serde(default)]
     pub hosts: BTreeMap<Uuid, Host>,

@@ -47,6 +47,7 @@ impl World {
             acl_items: Table::default(),
             addresses: Table::default(),
             vms: Table::default(),
+            volumes: Table::default(),
             hosts: BTreeMap::new(),
             affinity_groups: Table::default(),
             key_pairs: BTreeMap::new(),

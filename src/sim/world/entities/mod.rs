@@ -13,6 +13,7 @@ mod host;
 mod network;
 mod security_group;
 mod vm;
+mod volume;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,7 @@ pub use host::{Host, HostFailure, HostState, ResourceState};
 pub use network::{GuestType, Network, NetworkState, Vpc};
 pub use security_group::{Peer, SecurityGroup, SecurityRule};
 pub use vm::{Disk, Guest, Nic, SecondaryIp, Size, Vm, VmState};
+pub use volume::{GIB, Volume, VolumeKind, VolumeState};
 
 /// The UUID of a resource, as text, because text is all that CloudStack's clients ever see of it.
 pub type Uuid = String;
@@ -78,4 +80,8 @@ pub enum Kind {
     SecondaryIp,
     /// A static route of a VPC.
     StaticRoute,
+    /// A volume.
+    Volume,
+    /// A disk offering.
+    DiskOffering,
 }
