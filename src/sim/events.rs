@@ -7,7 +7,7 @@
 mod rules;
 mod volume;
 
-use super::jobs::{Job, Work};
+use super::jobs::{Job, MachineChange, Work};
 use super::world::{Event, Kind, Uuid, World};
 
 /// Which of its events a command leaves.
@@ -173,6 +173,20 @@ fn vm_words(world: &World, work: &Work) -> Option<Words> {
         Work::Destroy { vm, .. } => of("VM.DESTROY", "destroying vm", "destroying", vm),
         Work::Expunge { vm } => of("VM.EXPUNGE", "Expunging vm", "expunging", vm),
         Work::Restore { vm, .. } => of("VM.RESTORE", "restoring user vm", "restoring", vm),
+        Work::Machine { vm, change } => {
+            let (kind, scheduled, doing) = match change {
+                MachineChange::Keys(_) => {
+                    ("VM.RESETSSHKEY", "resetting SSHKey for vm", "resetting")
+                }
+                MachineChange::Password(_) => {
+                    ("VM.RESETPASSWORD", "resetting password for vm", "resetting")
+                }
+                MachineChange::Migrate { .. } => {
+                    ("VM.MIGRATE", "Attempting to migrate VM Id", "migrating")
+                }
+            };
+            of(kind, scheduled, doing, vm)
+        }
         Work::Scale { vm, .. } => of("VM.UPGRADE", "scaling user vm", "scaling", vm),
         Work::Regroup { vm, .. } => {
             let what = "updating VM Affinity Group";

@@ -201,6 +201,16 @@ pub(crate) enum Work {
         vm: Uuid,
         groups: Vec<Uuid>,
     },
+    Machine {
+        vm: Uuid,
+        change: MachineChange,
+    },
+    Maintain {
+        host: Uuid,
+    },
+    EndMaintenance {
+        host: Uuid,
+    },
     Volume {
         volume: Uuid,
         change: VolumeChange,
@@ -231,6 +241,14 @@ pub(crate) enum Work {
         resource: Uuid,
         key: Option<String>,
     },
+}
+
+/// What is to become of a machine on an admin's word, or of its keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum MachineChange {
+    Keys(Vec<String>),
+    Password(String),
+    Migrate { host: Option<Uuid> },
 }
 
 /// What is to become of a volume.
@@ -264,6 +282,7 @@ impl Work {
             | Self::Stop { vm }
             | Self::Revive { vm, .. }
             | Self::Reboot { vm, .. }
+            | Self::Machine { vm, .. }
             | Self::Destroy { vm, .. }
             | Self::Expunge { vm }
             | Self::Restore { vm, .. }
@@ -288,6 +307,8 @@ impl Work {
             | Self::Disassociate { .. }
             | Self::DisableNat { .. }
             | Self::Rule(_)
+            | Self::Maintain { .. }
+            | Self::EndMaintenance { .. }
             | Self::MoveNic { .. }
             | Self::Regroup { .. }
             | Self::CreateGroup { .. }

@@ -280,6 +280,12 @@ impl ApiError {
         Self::new(531, 4365, text)
     }
 
+    /// 503: the server is about to leave.
+    pub(crate) fn leaving() -> Self {
+        let text = "Maintenance or Shutdown has been initiated on this management server. Can not accept new jobs";
+        Self::new(503, 9999, text)
+    }
+
     /// 533: nothing left.
     pub(crate) fn exhausted(text: impl Into<String>) -> Self {
         Self::new(533, 9999, text)

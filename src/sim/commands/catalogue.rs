@@ -7,6 +7,7 @@ use super::call::{Answered, Call};
 use super::declare::{Access, Command, admin, sync};
 use super::table;
 use crate::sim::reply::ApiError;
+use crate::sim::view::account_name;
 use crate::sim::world::Kind;
 use crate::sim::world::catalogue::{Catalogue, Row};
 
@@ -51,12 +52,6 @@ pub(super) const COMMANDS: &[Command] = &[
         "id:uuid name displaytext state isdefault:boolean zoneid:uuid \
          supportedservices:list domainid:uuid",
         vpc_offerings,
-    ),
-    admin(
-        "listHosts",
-        "id:uuid name type state zoneid:uuid podid:uuid clusterid:uuid hypervisor \
-         details:list resourcestate virtualmachineid:uuid",
-        hosts,
     ),
     admin(
         "listCapacity",
@@ -172,6 +167,18 @@ fn for_users(row: &Row) -> Row {
     row
 }
 
+/// Whether a template belongs to what a filter shows to an account.
+fn is_among(row: &Row, filter: &str, account: &str) -> bool {
+    let own = Catalogue::text(row, "account") == account;
+    let is = |member: &str| row.get(member) == Some(&true.into());
+    match filter {
+        "featured" => is("ispublic") && is("isfeatured"),
+        "community" => is("ispublic") && !is("isfeatured"),
+        "executable" => own || is("ispublic"),
+        _ => own,
+    }
+}
+
 /// `listTemplates`.
 pub(crate) fn templates(call: &mut Call<'_>) -> Answered {
     let filter = call.required("templatefilter")?.to_lowercase();
@@ -188,8 +195,14 @@ pub(crate) fn templates(call: &mut Call<'_>) -> Answered {
             .chain(&offered.templates)
             .cloned()
             .collect(),
-        "featured" | "executable" => offered.templates.clone(),
-        "self" | "selfexecutable" | "shared" | "sharedexecutable" | "community" => Vec::new(),
+        "featured" | "executable" | "self" | "selfexecutable" | "community" => {
+            let mine = account_name(call.world, &call.caller.account);
+            let rows = offered.templates.iter();
+            rows.filter(|row| is_among(row, &filter, mine))
+                .cloned()
+                .collect()
+        }
+        "shared" | "sharedexecutable" => Vec::new(),
         other => {
             let text = format!("Invalid templatefilter value: {other}");
             return Err(ApiError::value(text));
@@ -203,10 +216,21 @@ pub(crate) fn templates(call: &mut Call<'_>) -> Answered {
     call.page("template", &rows, Clone::clone)
 }
 
+impl Call<'_> {
+    /// Whether an offering is shown: one that was deleted only if it is asked for.
+    fn wants_state(&self, row: &Row) -> bool {
+        let deleted = Catalogue::text(row, "state") == "Inactive";
+        let state = self.text("state").unwrap_or_default();
+        let asked = ["inactive", "all"];
+        !deleted || asked.iter().any(|word| state.eq_ignore_ascii_case(word))
+    }
+}
+
 fn offerings(call: &Call<'_>, key: &'static str, rows: &[Row], members: &[&str]) -> Answered {
     let rows: Vec<&Row> = rows
         .iter()
         .filter(|row| call.matches(row, members))
+        .filter(|row| call.wants_state(row))
         .filter(|row| call.holds("keyword", Catalogue::text(row, "name")))
         .collect();
     call.rows(key, &rows)
@@ -280,16 +304,6 @@ pub(crate) fn vpc_offerings(call: &mut Call<'_>) -> Answered {
         .filter(|row| call.matches(row, &["id", "state", "isdefault"]))
         .collect();
     call.rows("vpcoffering", &rows)
-}
-
-/// `listHosts`.
-pub(crate) fn hosts(call: &mut Call<'_>) -> Answered {
-    offerings(
-        call,
-        "host",
-        &call.world.catalogue.hosts,
-        &["id", "name", "type", "state"],
-    )
 }
 
 /// `listCapacity`.

@@ -79,6 +79,8 @@ pub(crate) struct JobInfo {
     class: &'static str,
     /// Whether an admin's job runs another class.
     by_admin: bool,
+    /// Whether its class is among those for admins.
+    admin: bool,
     /// The type of its resource, where the server tells one.
     pub(crate) instance: Option<&'static str>,
 }
@@ -87,7 +89,9 @@ impl JobInfo {
     /// The name of the Java class, as `cmd` shows it.
     pub(crate) fn class(&self, admin: bool) -> String {
         let (package, class) = (self.package, self.class);
-        if admin && self.by_admin {
+        if self.admin {
+            format!("org.apache.cloudstack.api.command.admin.{package}.{class}")
+        } else if admin && self.by_admin {
             format!("org.apache.cloudstack.api.command.admin.{package}.{class}ByAdmin")
         } else {
             format!("org.apache.cloudstack.api.command.user.{package}.{class}")
@@ -132,6 +136,19 @@ pub(super) const fn job(
     }
 }
 
+/// A job that root admins alone may ask for.
+pub(super) const fn admin_job(
+    name: &'static str,
+    params: &'static str,
+    run: Run,
+    info: JobInfo,
+) -> Command {
+    Command {
+        access: Access::AdminOnly,
+        ..job(name, params, run, info)
+    }
+}
+
 /// A job whose class is the same for everybody.
 pub(super) const fn class(
     package: &'static str,
@@ -147,6 +164,7 @@ pub(super) const fn class(
         package,
         class,
         by_admin: false,
+        admin: false,
         instance,
     }
 }
@@ -159,6 +177,18 @@ pub(super) const fn by_admin(
 ) -> JobInfo {
     JobInfo {
         by_admin: true,
+        ..class(package, name, instance)
+    }
+}
+
+/// A job whose class is among those for admins.
+pub(super) const fn admin_class(
+    package: &'static str,
+    name: &'static str,
+    instance: &'static str,
+) -> JobInfo {
+    JobInfo {
+        admin: true,
         ..class(package, name, instance)
     }
 }

@@ -15,14 +15,21 @@ mod declare;
 mod event;
 mod firewall;
 mod forward;
+mod host;
+mod instance_group;
 mod job;
 mod key_pair;
 mod network;
 mod network_range;
+mod offering;
+mod os;
 mod rule;
+mod server;
 mod table;
 mod tag;
 mod usage;
+mod user_data;
+mod vm_admin;
 mod vm_deploy;
 mod vm_life;
 mod vm_list;
@@ -37,6 +44,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 pub(crate) use call::{Call, Caller};
+pub(crate) use host::told as host_told;
 pub(crate) use table::{find, names};
 #[cfg(test)]
 pub(crate) use usage::used;
@@ -94,6 +102,7 @@ pub(crate) fn envelope(command: &str) -> String {
         "restoreVirtualMachine" => "restorevmresponse".to_owned(),
         "updateNetworkACLItem" => "createnetworkaclresponse".to_owned(),
         "updateVMAffinityGroup" => "updatevirtualmachineresponse".to_owned(),
+        "resetSSHKeyForVirtualMachine" => "resetSSHKeyforvirtualmachineresponse".to_owned(),
         "moveNetworkAclItem" => "moveNetworkAclItemResponse".to_owned(),
         other => format!("{}response", other.to_lowercase()),
     }
@@ -153,6 +162,9 @@ fn validate(call: &Call<'_>) -> Result<(), ApiError> {
         return Err(ApiError::value(format!(
             "Received value containing illegal ASCII non-printable characters for parameter {name}"
         )));
+    }
+    if call.world.refuses_jobs && call.command.job.is_some() {
+        return Err(ApiError::leaving());
     }
     if let Some(name) = call.params.broken_map() {
         return Err(ApiError::malformed(name));

@@ -60,7 +60,8 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
     if let Some(name) = call.text("name") {
         check_name(call, name)?;
     }
-    let user_data = user_data(call)?;
+    let user_data = super::user_data::given(call)?;
+    let user_data = super::user_data::with_template(call, &template, user_data)?;
     let wishes = wishes(call)?;
     let id = call.world.fresh_id();
     let name = call
@@ -68,18 +69,15 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
         .unwrap_or_else(|| format!("VM-{id}"));
     let networks: Vec<&Network> = wishes.iter().map(|wish| &wish.network).collect();
     refuse_taken_name(call, &name, &networks, "")?;
-    let mut details = call.details("details").unwrap_or_default();
+    let details = details(call);
     let offered = Catalogue::find(&call.world.catalogue.service_offerings, &offering);
     let offered = &offered.cloned().unwrap_or_default();
     let size = vm_order::size(offered, &details)?;
     let root = vm_order::root_bytes(call, &template, offered)?;
     let disks = vm_order::disks(call, root, 0)?;
     check_limits(call, size, &disks)?;
-    // The server's own mark, which goes with the first start.
-    details.insert("deployvm".to_owned(), "true".to_owned());
-    if let Some(gib) = call.owned_text("rootdisksize") {
-        details.insert("rootdisksize".to_owned(), gib);
-    }
+    let group = call.owned_text("group");
+    let group = group.map(|name| super::instance_group::found_or_made(call, &name));
     let number = call.world.next_number(Kind::Vm);
     let disks = vm_order::disks(call, root, number)?;
     let vm = Vm {
@@ -101,7 +99,9 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
         host: None,
         details,
         capacity_freed: false,
-        user_data,
+        user_data: user_data.data,
+        user_data_id: user_data.id,
+        group,
         key_pairs: key_pairs(call)?,
         affinity_groups,
         delete_protection: call.flag("deleteprotection") == Some(true),
@@ -120,6 +120,17 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
         Some(id.clone()),
         Some(id),
     )
+}
+
+/// The details of a new machine.
+fn details(call: &Call<'_>) -> BTreeMap<String, String> {
+    let mut details = call.details("details").unwrap_or_default();
+    // The server's own mark, which goes with the first start.
+    details.insert("deployvm".to_owned(), "true".to_owned());
+    if let Some(gib) = call.owned_text("rootdisksize") {
+        details.insert("rootdisksize".to_owned(), gib);
+    }
+    details
 }
 
 /// Puts the machine and its cards into the world, or what is left of it.
@@ -197,7 +208,7 @@ fn affinity_groups(call: &Call<'_>) -> Result<Vec<Uuid>, ApiError> {
     names.split(',').map(str::trim).map(find).collect()
 }
 
-fn key_pairs(call: &Call<'_>) -> Result<Vec<String>, ApiError> {
+pub(super) fn key_pairs(call: &Call<'_>) -> Result<Vec<String>, ApiError> {
     let names = call
         .text("keypairs")
         .or_else(|| call.text("keypair"))

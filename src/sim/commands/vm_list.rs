@@ -67,6 +67,9 @@ fn chosen<'call>(call: &'call Call<'_>) -> Result<Vec<&'call Vm>, ApiError> {
             call.text("keypair")
                 .is_none_or(|key| vm.key_pairs.iter().any(|k| k == key))
         })
+        .filter(|vm| call.wants("groupid", vm.group.as_deref()))
+        .filter(|vm| call.wants("userdataid", vm.user_data_id.as_deref()))
+        .filter(|vm| call.flag("haenable").is_none_or(|ha| vm.ha == ha))
         .filter(|vm| call.tagged(&vm.id))
         .collect();
     vms.sort_by_key(|vm| vm.number);

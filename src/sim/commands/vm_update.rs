@@ -1,16 +1,18 @@
 //! The synchronous changes of machines.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::Answer;
 use super::call::{Answered, Call};
 use super::declare::{Command, admin, sync};
-use super::vm_deploy::{check_name, refuse_taken_name, user_data};
+use super::vm_deploy::{check_name, refuse_taken_name};
 use crate::sim::events::Subject;
 use crate::sim::reply::ApiError;
-use crate::sim::view::vm::{Shape, row};
+use crate::sim::view::vm::{DENIED, Shape, row};
 use crate::sim::world::catalogue::Catalogue;
-use crate::sim::world::{Kind, Uuid, Vm, VmState};
+use crate::sim::world::{Kind, Size, Uuid, Vm, VmState};
 
 /// The commands of this file.
 pub(super) const COMMANDS: &[Command] = &[
@@ -64,14 +66,22 @@ pub(crate) fn update(call: &mut Call<'_>) -> Answered {
         return Err(ApiError::internal(4250, text));
     }
     let name = new_name(call, &vm)?;
-    let data = user_data(call)?;
-    let details = new_details(call);
+    let data = super::user_data::given(call)?;
+    let details = new_details(call, &vm);
+    let ha = call.flag("haenable");
+    let group = call.owned_text("group");
+    let group = group.map(|name| super::instance_group::found_or_made(call, &name));
     let display_name = call.owned_text("displayname");
     let protection = call.flag("deleteprotection");
     if let Some(vm) = call.world.vms.get_mut(&id) {
         vm.name = name.unwrap_or_else(|| vm.name.clone());
         vm.display_name = display_name.or_else(|| vm.display_name.clone());
-        vm.user_data = data.or_else(|| vm.user_data.clone());
+        if data.data.is_some() {
+            vm.user_data = data.data;
+            vm.user_data_id = data.id;
+        }
+        vm.ha = ha.unwrap_or(vm.ha);
+        vm.group = group.or_else(|| vm.group.clone());
         vm.details = details.unwrap_or_else(|| vm.details.clone());
         vm.delete_protection = protection.unwrap_or(vm.delete_protection);
     }
@@ -94,12 +104,20 @@ fn new_name(call: &Call<'_>, vm: &Vm) -> Result<Option<String>, ApiError> {
     Ok(Some(name))
 }
 
-/// New details replace all the old ones; `cleanupdetails` leaves none.
-fn new_details(call: &Call<'_>) -> Option<std::collections::BTreeMap<String, String>> {
-    if call.flag("cleanupdetails") == Some(true) {
-        return Some(std::collections::BTreeMap::new());
+/// New details replace all the old ones, and `cleanupdetails` leaves none: but for those that users
+/// do not see, which they cannot lose either.
+fn new_details(call: &Call<'_>, vm: &Vm) -> Option<BTreeMap<String, String>> {
+    let clean = call.flag("cleanupdetails") == Some(true);
+    let mut details = match call.details("details") {
+        _ if clean => BTreeMap::new(),
+        details => details?,
+    };
+    if !call.caller.admin {
+        let hidden = vm.details.iter();
+        let hidden = hidden.filter(|(name, _)| DENIED.contains(&name.as_str()));
+        details.extend(hidden.map(|(name, value)| (name.clone(), value.clone())));
     }
-    call.details("details")
+    Some(details)
 }
 
 /// `changeServiceForVirtualMachine`.
@@ -123,7 +141,7 @@ pub(crate) fn change_service(call: &mut Call<'_>) -> Answered {
         );
         return Err(ApiError::value(text));
     }
-    let size = call.world.size_offered(&offering);
+    let size = offered_size(call, &offering)?;
     if let Some(vm) = call.world.vms.get_mut(&id) {
         vm.offering = offering;
         vm.size = size;
@@ -132,6 +150,13 @@ pub(crate) fn change_service(call: &mut Call<'_>) -> Answered {
     let text = format!("Successfully completed upgrading Vm. Vm Id: {id}");
     call.report("VM.UPGRADE", "Completed", false, text, subject);
     shown(call, &id, &Shape::all())
+}
+
+/// The size that an offering gives, or that `details` choose.
+pub(super) fn offered_size(call: &Call<'_>, offering: &str) -> Result<Size, ApiError> {
+    let row = Catalogue::find(&call.world.catalogue.service_offerings, offering);
+    let details = call.details("details").unwrap_or_default();
+    super::vm_order::size(&row.cloned().unwrap_or_default(), &details)
 }
 
 /// `resetUserDataForVirtualMachine`, which the role User lacks.
@@ -145,9 +170,10 @@ pub(crate) fn reset_user_data(call: &mut Call<'_>) -> Answered {
         );
         return Err(ApiError::value(text));
     }
-    let data = user_data(call)?;
+    let data = super::user_data::given(call)?;
     if let Some(vm) = call.world.vms.get_mut(&id) {
-        vm.user_data = data;
+        vm.user_data = data.data;
+        vm.user_data_id = data.id;
     }
     let text = format!("VM userdata. Vm Id: {}", vm.number);
     let subject = Subject::vm(call.world, &id);

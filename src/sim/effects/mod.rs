@@ -5,6 +5,8 @@
 //! with the code and text of the recorded server.
 
 pub(crate) mod acl;
+mod host;
+mod machine;
 pub(crate) mod network;
 mod placement;
 pub(crate) mod rule;
@@ -13,6 +15,7 @@ mod vm;
 mod vm_power;
 mod volume;
 
+pub(crate) use placement::Load;
 pub(crate) use vm_power::turn_off;
 
 use std::time::Duration;
@@ -55,6 +58,15 @@ pub(crate) fn begin(world: &mut World, job: &mut Job) -> Duration {
         Work::CreateAclItem { .. } => Cost::Rule,
         Work::Associate { .. } => Cost::Associate,
         Work::Expunge { .. } => Cost::Expunge,
+        Work::Machine { vm, change } => {
+            machine::begin(world, vm, change);
+            Cost::Move
+        }
+        Work::Maintain { host } => {
+            host::begin(world, host);
+            Cost::Move
+        }
+        Work::EndMaintenance { .. } => Cost::Quick,
         Work::MoveNic { .. } | Work::Scale { .. } | Work::Volume { .. } => Cost::Move,
         Work::UpdateVpc { .. }
         | Work::UpdateNetwork { .. }
@@ -87,6 +99,9 @@ pub(crate) fn finish(world: &mut World, job: &Job) -> Outcome {
         Work::Scale { vm, offering } => vm::scaled(world, job, vm, offering),
         Work::MoveNic { nic, ip } => vm::nic_moved(world, job, nic, *ip),
         Work::Regroup { vm, groups } => vm::regrouped(world, job, vm, groups),
+        Work::Machine { vm, change } => machine::finish(world, job, vm, change),
+        Work::Maintain { host } => host::emptied(world, host),
+        Work::EndMaintenance { host } => host::back(world, host),
         Work::Volume { volume, change } => volume::finish(world, job, volume, change),
         Work::CreateGroup { group } => vm::group_created(world, job, group),
         Work::DeleteGroup { group } => vm::group_deleted(world, group),
@@ -142,10 +157,9 @@ pub(crate) fn undo(world: &mut World, work: &Work) {
             vm.state = VmState::Stopped;
             vm.host = None;
         }
-        VmState::Stopping => vm.state = VmState::Running,
+        VmState::Stopping | VmState::Migrating => vm.state = VmState::Running,
         VmState::Stopped
         | VmState::Running
-        | VmState::Migrating
         | VmState::Destroyed
         | VmState::Expunging
         | VmState::Error => {}

@@ -19,6 +19,14 @@ pub(crate) fn host_for(world: &World, vm: &Vm) -> Option<Uuid> {
         .map(|(_, _, host)| host.to_owned())
 }
 
+/// Whether a machine could be moved to this host.
+pub(crate) fn can_take(world: &World, vm: &Vm, host: &str) -> bool {
+    world.host(host).takes_machines()
+        && vm.host.as_deref() != Some(host)
+        && reluctance(world, vm, host).is_some()
+        && Load::of(world, host).has_room(world, vm.size)
+}
+
 /// A machine that was on its way to a host that has failed meanwhile, on its way to another.
 pub(crate) fn away_from_trouble(world: &mut World, mut vm: Vm) -> Vm {
     let host = vm.host.as_ref().map(|host| world.host(host));

@@ -198,7 +198,22 @@ fn head(world: &World, viewer: &Viewer, vm: &Vm, shape: &Shape) -> RowOf {
         } else {
             Map::new()
         })
+        .with(names(world, vm))
         .set("keypairs", keys)
+}
+
+/// The group and the registered user data, where there are any.
+fn names(world: &World, vm: &Vm) -> Row {
+    let group = vm.group.as_ref();
+    let group = group.and_then(|id| world.instance_groups.get(id));
+    let data = vm.user_data_id.as_ref();
+    let data = data.and_then(|id| world.user_data.get(id));
+    RowOf::new()
+        .set("groupid", group.map(|group| group.id.clone()))
+        .set("group", group.map(|group| group.name.clone()))
+        .set("userdataid", data.map(|data| data.id.clone()))
+        .set("userdataname", data.map(|data| data.name.clone()))
+        .done()
 }
 
 fn template<'world>(world: &'world World, vm: &Vm) -> Option<&'world Row> {
@@ -329,7 +344,7 @@ pub(crate) fn instance_name(world: &World, vm: &Vm) -> String {
 }
 
 /// `user.vm.denied.details`, as far as it is ever set here.
-const DENIED: [&str; 3] = [
+pub(crate) const DENIED: [&str; 3] = [
     "rootdisksize",
     "cpuOvercommitRatio",
     "memoryOvercommitRatio",

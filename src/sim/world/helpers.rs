@@ -191,6 +191,9 @@ impl World {
             Kind::SecondaryIp => self.nic_of_secondary(id).is_some(),
             Kind::StaticRoute => self.static_routes.contains_key(id),
             Kind::Volume => self.volumes.contains_key(id),
+            Kind::UserData => self.user_data.contains_key(id),
+            Kind::InstanceGroup => self.instance_groups.contains_key(id),
+            Kind::Host => rows(&self.catalogue.hosts),
             Kind::DiskOffering => rows(&self.catalogue.disk_offerings),
         };
         lives || self.gone.get(id).is_some_and(|gone| gone.kind == kind)
@@ -245,8 +248,14 @@ impl World {
                 self.owner(Kind::Vpc, &route.vpc)
             }
             Kind::Volume => self.volumes.get(id).map(|row| row.account.as_str()),
+            Kind::UserData => self.user_data.get(id).map(|row| row.account.as_str()),
+            Kind::InstanceGroup => self
+                .instance_groups
+                .get(id)
+                .map(|group| group.account.as_str()),
             Kind::Zone
             | Kind::DiskOffering
+            | Kind::Host
             | Kind::Template
             | Kind::ServiceOffering
             | Kind::VpcOffering

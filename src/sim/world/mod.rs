@@ -30,10 +30,11 @@ use catalogue::Catalogue;
 use chance::Chance;
 pub use entities::{
     Account, AclItem, AclList, Address, AddressState, AffinityGroup, Disk, Event, FirewallRule,
-    GIB, Guest, GuestType, Host, HostFailure, HostState, KeyPair, Kind, Limits, LoadBalancer,
-    Member, Network, NetworkState, Nic, Peer, PortForwarding, RESOURCE_TYPES, ResourceState,
-    RuleState, SecondaryIp, SecurityGroup, SecurityRule, Size, StaticNat, StaticRoute,
-    SystemMachine, Tag, User, Uuid, Vm, VmState, Volume, VolumeKind, VolumeState, Vpc,
+    GIB, Guest, GuestType, Host, HostFailure, HostState, InstanceGroup, KeyPair, Kind, Limits,
+    LoadBalancer, Member, Network, NetworkState, Nic, Peer, PortForwarding, RESOURCE_TYPES,
+    ResourceState, RuleState, SecondaryIp, SecurityGroup, SecurityRule, Size, StaticNat,
+    StaticRoute, SystemMachine, Tag, TemplateUserData, User, UserData, UserDataPolicy, Uuid, Vm,
+    VmState, Volume, VolumeKind, VolumeState, Vpc,
 };
 pub(crate) use helpers::{Subnet, quoted_address, quoted_network, quoted_vpc};
 use index::{AddressKey, VmKey};
@@ -166,6 +167,18 @@ pub struct World {
     /// The volumes, root disks and data disks.
     #[serde(default)]
     pub volumes: Table<Volume>,
+    /// Registered user data.
+    #[serde(default)]
+    pub user_data: BTreeMap<Uuid, UserData>,
+    /// The user data that comes with templates, by their ids.
+    #[serde(default)]
+    pub template_user_data: BTreeMap<Uuid, TemplateUserData>,
+    /// The groups of machines.
+    #[serde(default)]
+    pub instance_groups: BTreeMap<Uuid, InstanceGroup>,
+    /// Whether the management server is about to leave and takes no new jobs.
+    #[serde(default)]
+    pub refuses_jobs: bool,
     /// The hosts that ever were in trouble or in maintenance.
     #[serde(default)]
     pub hosts: BTreeMap<Uuid, Host>,

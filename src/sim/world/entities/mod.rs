@@ -12,6 +12,7 @@ mod forwarding;
 mod host;
 mod network;
 mod security_group;
+mod user_data;
 mod vm;
 mod volume;
 
@@ -25,6 +26,7 @@ pub use forwarding::{FirewallRule, LoadBalancer, Member, PortForwarding, RuleSta
 pub use host::{Host, HostFailure, HostState, ResourceState};
 pub use network::{GuestType, Network, NetworkState, Vpc};
 pub use security_group::{Peer, SecurityGroup, SecurityRule};
+pub use user_data::{InstanceGroup, TemplateUserData, UserData, UserDataPolicy};
 pub use vm::{Disk, Guest, Nic, SecondaryIp, Size, Vm, VmState};
 pub use volume::{GIB, Volume, VolumeKind, VolumeState};
 
@@ -84,4 +86,10 @@ pub enum Kind {
     Volume,
     /// A disk offering.
     DiskOffering,
+    /// Registered user data.
+    UserData,
+    /// A group of machines.
+    InstanceGroup,
+    /// A host.
+    Host,
 }

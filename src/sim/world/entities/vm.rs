@@ -172,6 +172,12 @@ pub struct Vm {
     pub details: BTreeMap<String, String>,
     /// Whether it was ever stopped, which CloudStack notes in the details that admins see.
     pub capacity_freed: bool,
+    /// The registered user data that it was given.
+    #[serde(default)]
+    pub user_data_id: Option<Uuid>,
+    /// Its group.
+    #[serde(default)]
+    pub group: Option<Uuid>,
     /// User data, base64 as it was sent.
     pub user_data: Option<String>,
     /// The names of its SSH keys.
