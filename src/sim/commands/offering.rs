@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::Answer;
 use super::call::{Answered, Call};
 use super::declare::{Command, admin, sync};
-use super::vm_admin::object;
 use crate::sim::reply::ApiError;
 use crate::sim::view::{RowOf, account_name, date};
 use crate::sim::world::Kind;
@@ -113,7 +112,7 @@ pub(crate) fn create_service(call: &mut Call<'_>) -> Answered {
         .set("hasannotations", false)
         .done();
     call.world.catalogue.service_offerings.push(row.clone());
-    object("serviceoffering", row)
+    Ok(Answer::Object(json!({"serviceoffering": row})))
 }
 
 fn gone() -> Answered {
@@ -160,7 +159,7 @@ pub(crate) fn create_disk(call: &mut Call<'_>) -> Answered {
         .set("hasannotations", false)
         .done();
     call.world.catalogue.disk_offerings.push(row.clone());
-    object("diskoffering", row)
+    Ok(Answer::Object(json!({"diskoffering": row})))
 }
 
 /// `deleteDiskOffering`.

@@ -1,7 +1,5 @@
 //! What else is done to machines: keys and passwords made anew, moves to another host.
 
-use serde_json::json;
-
 use super::Answer;
 use super::call::{Answered, Call};
 use super::declare::{Command, admin_job, job, sync, vm};
@@ -91,9 +89,4 @@ pub(crate) fn history(call: &mut Call<'_>) -> Answered {
         count: 0,
         rows: Vec::new(),
     })
-}
-
-/// An object of one member, for commands that answer at once.
-pub(super) fn object(name: &str, row: crate::sim::world::catalogue::Row) -> Answered {
-    Ok(Answer::Object(json!({ name: row })))
 }

@@ -66,9 +66,9 @@ pub(crate) fn begin(world: &mut World, job: &mut Job) -> Duration {
             host::begin(world, host);
             Cost::Move
         }
-        Work::EndMaintenance { .. } => Cost::Quick,
         Work::MoveNic { .. } | Work::Scale { .. } | Work::Volume { .. } => Cost::Move,
         Work::UpdateVpc { .. }
+        | Work::EndMaintenance { .. }
         | Work::UpdateNetwork { .. }
         | Work::Disassociate { .. }
         | Work::DisableNat { .. }

@@ -2,6 +2,8 @@
 //! item's words. Where a recorded server did otherwise, the test holds what that server did.
 
 mod jobs;
+mod machines;
+mod rest;
 
 use std::time::Duration;
 
