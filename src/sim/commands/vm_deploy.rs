@@ -17,7 +17,6 @@ use super::vm_order;
 use crate::sim::events::Subject;
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
-use crate::sim::world::catalogue::Catalogue;
 use crate::sim::world::disks::NewDisk;
 use crate::sim::world::index::VmKey;
 use crate::sim::world::{
@@ -70,8 +69,7 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
     let networks: Vec<&Network> = wishes.iter().map(|wish| &wish.network).collect();
     refuse_taken_name(call, &name, &networks, "")?;
     let details = details(call);
-    let offered = Catalogue::find(&call.world.catalogue.service_offerings, &offering);
-    let offered = &offered.cloned().unwrap_or_default();
+    let offered = &vm_order::offered(call, &offering)?;
     let size = vm_order::size(offered, &details)?;
     let root = vm_order::root_bytes(call, &template, offered)?;
     let disks = vm_order::disks(call, root, 0)?;
@@ -111,6 +109,7 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
     };
     call.world.totals.vms += 1;
     create(call, vm, wishes, disks)?;
+    vm_order::refuse_places(call);
     let start = call.flag("startvm") != Some(false);
     call.submit(
         Work::Deploy {

@@ -82,6 +82,7 @@ fn submit(call: &mut Call<'_>, parameter: &str, work: impl FnOnce(Uuid) -> Work)
 
 /// `startVirtualMachine`.
 pub(crate) fn start(call: &mut Call<'_>) -> Answered {
+    super::vm_order::refuse_places(call);
     submit(call, "id", |vm| Work::Start { vm })
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::call::Call;
 use super::volume::{Ordered, ordered};
+use crate::sim::jobs::Twist;
 use crate::sim::reply::ApiError;
 use crate::sim::world::catalogue::{Catalogue, Row};
 use crate::sim::world::disks::NewDisk;
@@ -48,6 +49,29 @@ pub(super) fn size(offered: &Row, details: &BTreeMap<String, String>) -> Result<
         mhz: asked("cpuSpeed", fixed.mhz)?,
         memory_mib: asked("memory", fixed.memory_mib)?,
     })
+}
+
+/// The offering of a machine, unless it was deleted.
+///
+/// # Errors
+/// It was.
+pub(super) fn offered(call: &Call<'_>, id: &str) -> Result<Row, ApiError> {
+    let row = Catalogue::find(&call.world.catalogue.service_offerings, id);
+    let row = row.filter(|row| Catalogue::text(row, "state") != "Inactive");
+    row.cloned()
+        .ok_or_else(|| ApiError::value(format!("Unable to find service offering: {id}")))
+}
+
+/// Lets the job of a start fail if a user chose where it is to run: that is looked at only then.
+pub(super) fn refuse_places(call: &mut Call<'_>) {
+    let places = ["podid", "clusterid", "hostid"];
+    let chosen = places.into_iter().find(|name| call.text(name).is_some());
+    let starts = call.flag("startvm") != Some(false);
+    if let (false, true, Some(name)) = (call.caller.admin, starts, chosen) {
+        let text =
+            format!("Parameter {name} can only be specified by a Root Admin, permission denied");
+        call.twist = Some(Twist::Fail { code: 530, text });
+    }
 }
 
 /// The size of a root disk: the template's, or a larger one that was asked for.

@@ -7,6 +7,7 @@ mod hosts;
 mod isolated;
 mod jobs;
 mod machines;
+mod orders;
 mod protocol;
 mod rules;
 mod scale;
