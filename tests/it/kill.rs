@@ -7,7 +7,7 @@
 //!
 //! `WEIR_SEED=17` runs one seed, `WEIR_SEED=100..300` a range of them.
 
-mod audit;
+pub(crate) mod audit;
 mod gate;
 mod life;
 mod process;

@@ -18,6 +18,7 @@ mod limits;
 mod parts;
 mod plane;
 mod recordings;
+mod rehearsal;
 mod rollout;
 mod teardown;
 mod world;

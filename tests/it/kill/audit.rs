@@ -23,12 +23,20 @@ use super::script::Rights;
 const USED_ADDRESSES: usize = 6;
 
 /// What others have, in our own account and in another, as it was at the start.
-pub(super) struct Strangers {
+pub(crate) struct Strangers {
     account: String,
     things: BTreeMap<String, Value>,
 }
 
 impl Strangers {
+    /// Whatever the tenant's account and others have now.
+    pub(crate) fn so_far(sim: &Sim) -> Self {
+        sim.world(|world| Self {
+            account: account_of(world, Who::Tenant).id.clone(),
+            things: things(world),
+        })
+    }
+
     /// A neighbour in another account; in ours a VPC with a tier, a VM, an address and a group;
     /// and tags of a former owner on the next free addresses.
     pub(super) async fn move_in(sim: &Sim, rights: Rights) -> Self {
@@ -187,13 +195,13 @@ fn things(world: &World) -> BTreeMap<String, Value> {
 }
 
 /// The world at one moment, with what is a stranger's.
-pub(super) struct Audit<'a> {
+pub(crate) struct Audit<'a> {
     world: World,
     strangers: &'a Strangers,
 }
 
 impl<'a> Audit<'a> {
-    pub(super) fn of(sim: &Sim, strangers: &'a Strangers) -> Self {
+    pub(crate) fn of(sim: &Sim, strangers: &'a Strangers) -> Self {
         let world = sim.world(|world| world.clone());
         Self { world, strangers }
     }
@@ -217,7 +225,7 @@ impl<'a> Audit<'a> {
     }
 
     /// What is wrong with the world of a stack that is ready.
-    pub(super) fn against(&self, stack: &ClearwaterStack) -> Vec<String> {
+    pub(crate) fn against(&self, stack: &ClearwaterStack) -> Vec<String> {
         let mut wrong = self.changed_of_strangers();
         wrong.extend(self.network(stack));
         wrong.extend(self.rules(stack));
