@@ -12,9 +12,8 @@ fn caller(world: &World, user: &str) -> Result<Caller, String> {
     let found = world.user_named(user);
     let found = found.ok_or_else(|| format!("there is no user {user}"))?;
     Ok(Caller {
-        user: found.id.clone(),
-        account: found.account.clone(),
         admin: false,
+        ..Caller::of(world, found)
     })
 }
 
@@ -67,14 +66,14 @@ pub(super) fn force(
     command: &str,
     work: Work,
 ) -> Result<(), String> {
-    let Caller { user, account, .. } = caller(world, user)?;
+    let Caller { user, home, .. } = caller(world, user)?;
     let job = world.new_job(None, work);
     let id = job.id.clone();
     let command = command.to_owned();
     world.submit(Job {
         command,
         user,
-        account,
+        account: home,
         admin: true,
         ..job
     });

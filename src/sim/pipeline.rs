@@ -136,16 +136,7 @@ impl State {
 
     fn caller(&self, user: &str) -> Option<Caller> {
         let user = self.world.user_named(user)?;
-        let admin = self
-            .world
-            .accounts
-            .get(&user.account)
-            .is_some_and(|account| account.admin);
-        Some(Caller {
-            user: user.id.clone(),
-            account: user.account.clone(),
-            admin,
-        })
+        Some(Caller::of(&self.world, user))
     }
 
     /// Remembers a request, without what signed it.

@@ -184,6 +184,13 @@ pub(crate) fn instant(text: &str) -> Option<Timestamp> {
     Timestamp::strptime("%Y-%m-%dT%H:%M:%S%z", format!("{time}{offset}")).ok()
 }
 
+/// Reads a date parameter: an instant, a day with a time, or a day.
+pub(crate) fn date(text: &str) -> Option<Timestamp> {
+    let with_time = || Timestamp::strptime("%Y-%m-%d %H:%M:%S%z", format!("{text}+0000")).ok();
+    let day = || Timestamp::strptime("%Y-%m-%d %H:%M:%S%z", format!("{text} 00:00:00+0000")).ok();
+    instant(text).or_else(with_time).or_else(day)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

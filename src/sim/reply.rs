@@ -241,6 +241,14 @@ impl ApiError {
         ))
     }
 
+    /// 431 for a value that is not of its type.
+    pub(crate) fn unreadable(command: &str, name: &str, value: &str) -> Self {
+        let command = command.to_lowercase();
+        Self::parameter(format!(
+            "Unable to execute API command {command} due to invalid value {value} for parameter {name}"
+        ))
+    }
+
     /// 431 for an id that names nothing.
     pub(crate) fn unknown_id(command: &str, name: &str, value: &str) -> Self {
         let command = command.to_lowercase();
@@ -278,6 +286,11 @@ impl ApiError {
     /// 531: somebody else's.
     pub(crate) fn denied(text: impl Into<String>) -> Self {
         Self::new(531, 4365, text)
+    }
+
+    /// 531 for an action on what another account owns.
+    pub(crate) fn not_yours() -> Self {
+        Self::denied("Caller does not have permission to operate with provided resource.")
     }
 
     /// 503: the server is about to leave.

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::Answer;
 use super::call::{Answered, Call, used};
-use super::declare::{Command, admin, sync};
+use super::declare::{Command, domain_admin, sync};
 use crate::sim::reply::ApiError;
 use crate::sim::view::{RowOf, account_name, net};
 use crate::sim::world::catalogue::Row;
@@ -29,7 +29,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "id:long resourcetype:integer resourcetypename tag @owned",
         limits,
     ),
-    admin(
+    domain_admin(
         "updateResourceLimit",
         "resourcetype!:integer account domainid:uuid projectid:uuid max:long tag",
         set_limit,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::declare::Command;
+use super::scope::Scope;
 pub(crate) use super::usage::used;
 use super::{Answer, Method};
 use crate::sim::events::{self, Report, Subject};
@@ -13,14 +14,33 @@ use crate::sim::protocol::Params;
 use crate::sim::reply::ApiError;
 use crate::sim::view::Viewer;
 use crate::sim::world::catalogue::Row;
-use crate::sim::world::{Kind, RESOURCE_TYPES, Uuid, World};
+use crate::sim::world::{AccountKind, Kind, RESOURCE_TYPES, User, Uuid, World};
 
 /// Who sent a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) user: Uuid,
+    /// The account of the user.
+    pub(crate) home: Uuid,
+    /// The account that it acts for: its own, or that which `account` or `projectid` names. What
+    /// is created belongs to this one.
     pub(crate) account: Uuid,
     pub(crate) admin: bool,
+    pub(crate) domain_admin: bool,
+}
+
+impl Caller {
+    /// A user, who acts for the own account.
+    pub(crate) fn of(world: &World, user: &User) -> Self {
+        let account = world.accounts.get(&user.account);
+        Self {
+            user: user.id.clone(),
+            home: user.account.clone(),
+            account: user.account.clone(),
+            admin: account.is_some_and(|account| account.admin),
+            domain_admin: account.is_some_and(|row| row.kind == AccountKind::DomainAdmin),
+        }
+    }
 }
 
 /// A command at work.
@@ -29,6 +49,7 @@ pub(crate) struct Call<'a> {
     pub(crate) command: &'static Command,
     pub(crate) params: &'a Params,
     pub(crate) caller: Caller,
+    pub(crate) scope: Scope,
     pub(crate) method: Method,
     pub(crate) twist: Option<Twist>,
 }
@@ -70,12 +91,8 @@ impl Call<'_> {
         let Some(text) = self.text(name) else {
             return Ok(None);
         };
-        let command = self.command.name.to_lowercase();
-        text.parse().map(Some).map_err(|_| {
-            ApiError::parameter(format!(
-                "Unable to execute API command {command} due to invalid value {text} for parameter {name}"
-            ))
-        })
+        let unreadable = |_| ApiError::unreadable(self.command.name, name, text);
+        text.parse().map(Some).map_err(unreadable)
     }
 
     /// The id in a parameter, if it is or was that of something of this kind.
@@ -83,10 +100,9 @@ impl Call<'_> {
         let Some(id) = self.text(name) else {
             return Ok(None);
         };
-        if !self.world.knows(kind, id) {
-            return Err(ApiError::unknown_id(self.command.name, name, id));
-        }
-        Ok(Some(id.to_owned()))
+        let found = self.world.resolve(kind, id);
+        let found = found.ok_or_else(|| ApiError::unknown_id(self.command.name, name, id));
+        found.map(Some)
     }
 
     /// A required id.
@@ -110,17 +126,12 @@ impl Call<'_> {
     }
 
     fn may_act_on(&self, kind: Kind, id: &str) -> Result<(), ApiError> {
-        let foreign = self
-            .world
-            .owner(kind, id)
-            .is_some_and(|owner| owner != self.caller.account);
-        if foreign && !self.caller.admin {
-            let account = &self.caller.account;
-            let text =
-                format!("Account {account} does not have permission to operate with resource {id}");
-            return Err(ApiError::denied(text));
+        let owner = self.world.owner(kind, id);
+        if owner.is_none_or(|owner| self.world.may_act(&self.caller.home, owner)) {
+            Ok(())
+        } else {
+            Err(ApiError::not_yours())
         }
-        Ok(())
     }
 
     /// The machine in a parameter, for commands that act on it: the id of one that was purged is
@@ -140,14 +151,11 @@ impl Call<'_> {
             .unwrap_or_default()
             .split(',')
             .map(str::trim);
-        let ids: Vec<Uuid> = listed
-            .filter(|id| !id.is_empty())
-            .map(ToOwned::to_owned)
-            .collect();
-        match ids.iter().find(|id| !self.world.knows(kind, id)) {
-            Some(id) => Err(ApiError::unknown_id(self.command.name, name, id)),
-            None => Ok(ids),
-        }
+        let found = |id: &str| {
+            let found = self.world.resolve(kind, id);
+            found.ok_or_else(|| ApiError::unknown_id(self.command.name, name, id))
+        };
+        listed.filter(|id| !id.is_empty()).map(found).collect()
     }
 
     /// A map parameter whose sub-keys are the names, as `details` is.
@@ -172,11 +180,9 @@ impl Call<'_> {
             .collect()
     }
 
-    /// Whether a list shows what this account owns: a user's own things, and an admin's too
-    /// unless he asks for everybody's, or for one id.
+    /// Whether a list shows what this account owns.
     pub(crate) fn sees(&self, owner: Option<&str>) -> bool {
-        let everything = self.flag("listall") == Some(true) || self.text("id").is_some();
-        owner == Some(self.caller.account.as_str()) || (self.caller.admin && everything)
+        owner.is_some_and(|owner| self.scope.holds(self.world, owner))
     }
 
     /// Whether a resource carries one of the tags that a list asks for.
@@ -262,7 +268,7 @@ impl Call<'_> {
             .unwrap_or_default();
         self.command.name.clone_into(&mut job.command);
         job.class = class;
-        job.account = self.caller.account.clone();
+        job.account = self.caller.home.clone();
         job.user = self.caller.user.clone();
         job.admin = self.caller.admin;
         job.instance_type = info.and_then(|info| info.instance).map(ToOwned::to_owned);

@@ -5,13 +5,25 @@
 //! colon the type (text where there is none), and `@owned` stands for the five that choose whose
 //! resources a list shows. The same text serves the checks of a request and `listApis`.
 
-use super::call::{Answered, Call};
+use super::call::{Answered, Call, Caller};
 
 /// Who may call a command. Granted to a role, not to a person: CloudStack answers 432 to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Everyone,
+    /// Root admins, and those who manage a domain.
+    DomainAdmins,
     AdminOnly,
+}
+
+impl Access {
+    pub(crate) fn is_granted_to(self, caller: &Caller) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::DomainAdmins => caller.admin || caller.domain_admin,
+            Self::AdminOnly => caller.admin,
+        }
+    }
 }
 
 /// A command.
@@ -116,6 +128,14 @@ pub(super) const fn sync(name: &'static str, params: &'static str, run: Run) -> 
 pub(super) const fn admin(name: &'static str, params: &'static str, run: Run) -> Command {
     Command {
         access: Access::AdminOnly,
+        ..sync(name, params, run)
+    }
+}
+
+/// A command for all kinds of admins that is done when it is answered.
+pub(super) const fn domain_admin(name: &'static str, params: &'static str, run: Run) -> Command {
+    Command {
+        access: Access::DomainAdmins,
         ..sync(name, params, run)
     }
 }

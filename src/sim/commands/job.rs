@@ -28,7 +28,7 @@ pub(crate) fn query(call: &mut Call<'_>) -> Answered {
     let Some(job) = call.world.jobs.get(&id) else {
         return Err(ApiError::unknown_id(call.command.name, "jobid", &id));
     };
-    if job.account != call.caller.account && !call.caller.admin {
+    if !call.world.may_act(&call.caller.home, &job.account) {
         let text = format!("Permission denied to see the job {id}");
         return Err(ApiError::denied(text));
     }

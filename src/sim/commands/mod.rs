@@ -24,11 +24,13 @@ mod network_range;
 mod offering;
 mod os;
 mod rule;
+mod scope;
 mod server;
 mod table;
 mod tag;
 mod usage;
 mod user_data;
+mod validate;
 mod vm_admin;
 mod vm_deploy;
 mod vm_life;
@@ -53,7 +55,9 @@ use super::jobs::Twist;
 use super::protocol::Params;
 use super::reply::ApiError;
 use super::world::{Uuid, World};
-use declare::Access;
+use call::Answered;
+use declare::Command;
+use scope::Asked;
 
 /// How a request came in, which decides how long user data may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,37 +114,19 @@ pub(crate) fn envelope(command: &str) -> String {
 
 /// Runs a command against the world.
 pub(crate) fn run(world: &mut World, request: Request<'_>) -> Ran {
-    let Request {
-        name,
-        params,
-        caller,
-        method,
-        twist,
-    } = request;
-    let profile = world.profile;
-    let admin = caller.admin;
-    let Some(command) = find(name) else {
-        return Ran {
-            answer: Err(ApiError::unauthorized()),
-            takes: profile.request(name),
-        };
-    };
-    let answer = match command.access {
-        Access::AdminOnly if !admin => {
+    let (profile, admin, name, params) = (
+        world.profile,
+        request.caller.admin,
+        request.name,
+        request.params,
+    );
+    let answer = match find(name) {
+        None => Err(ApiError::unauthorized()),
+        Some(command) if !command.access.is_granted_to(&request.caller) => {
             let id = world.fresh_id();
             Err(ApiError::not_granted(name, &id))
         }
-        Access::AdminOnly | Access::Everyone => {
-            let call = &mut Call {
-                world,
-                command,
-                params,
-                caller,
-                method,
-                twist,
-            };
-            validate(call).and_then(|()| (command.run)(call))
-        }
+        Some(command) => answer(world, command, request),
     };
     let full = params
         .get("details")
@@ -156,52 +142,32 @@ pub(crate) fn run(world: &mut World, request: Request<'_>) -> Ran {
     }
 }
 
-/// The checks that the server makes before it looks at what a command means.
-fn validate(call: &Call<'_>) -> Result<(), ApiError> {
-    if let Some(name) = call.params.unprintable() {
-        return Err(ApiError::value(format!(
-            "Received value containing illegal ASCII non-printable characters for parameter {name}"
-        )));
-    }
-    if call.world.refuses_jobs && call.command.job.is_some() {
-        return Err(ApiError::leaving());
-    }
-    if let Some(name) = call.params.broken_map() {
-        return Err(ApiError::malformed(name));
-    }
-    for name in call
-        .command
-        .params()
-        .filter(|param| param.required)
-        .map(|param| param.name)
-    {
-        if call.params.get(name).is_none() && call.params.entries(name).is_empty() {
-            return Err(ApiError::missing(call.command.name, name));
-        }
-    }
-    if call.command.is_list() {
-        validate_page(call)
-    } else {
-        Ok(())
-    }
-}
-
-fn validate_page(call: &Call<'_>) -> Result<(), ApiError> {
-    let max = call.world.settings.default_page_size;
-    match (call.params.get("page"), call.params.get("pagesize")) {
-        (Some(_), None) => Err(ApiError::parameter(
-            "\"pagesize\" parameter is required when \"page\" is specified",
-        )),
-        (None, Some(size)) if size != "-1" => Err(ApiError::parameter(
-            "\"page\" parameter is required when \"pagesize\" is specified",
-        )),
-        (_, Some(size)) if size.parse::<usize>().is_ok_and(|size| size > max) => {
-            Err(ApiError::value(format!(
-                "Page size can't exceed max allowed page size value: {max}"
-            )))
-        }
-        _ => Ok(()),
-    }
+fn answer(world: &mut World, command: &'static Command, request: Request<'_>) -> Answered {
+    let Request {
+        params,
+        mut caller,
+        method,
+        twist,
+        ..
+    } = request;
+    validate::validate(world, command, params)?;
+    let asked = Asked {
+        world,
+        command,
+        params,
+        caller: &caller,
+    };
+    let (owner, scope) = (asked.owner()?, asked.scope()?);
+    caller.account = owner;
+    (command.run)(&mut Call {
+        world,
+        command,
+        params,
+        caller,
+        scope,
+        method,
+        twist,
+    })
 }
 
 /// What goes inside the envelope. An empty list is an empty object; a page past the end has a

@@ -54,7 +54,8 @@ fn reach(world: &World, job: &Job, name: &str, id: &str) -> Result<&'static str,
         return Err(JobFailure::new(431, text));
     }
     let owner = kind.and_then(|kind| world.owner(kind, id));
-    if owner != Some(job.account.as_str()) && !job.admin {
+    let mine = |owner: &str| job.admin || world.may_act(&job.account, owner);
+    if !owner.is_some_and(mine) && !job.admin {
         let text = format!("Account does not have permission to operate with resource {name}");
         return Err(JobFailure::new(530, text));
     }

@@ -62,11 +62,23 @@ impl RowOf {
             .set("zonename", Catalogue::text(&world.catalogue.zone, "name"))
     }
 
-    /// Adds the name of the owner and the domain, as most rows have them.
+    /// Adds the owner and the domain with its path, as most rows have them.
     pub(crate) fn owner(self, world: &World, account: &str) -> Self {
-        self.set("account", account_name(world, account))
-            .domain(world)
-            .set("domainpath", "ROOT")
+        let path = domain_path(world, account);
+        self.holder(world, account).set("domainpath", path)
+    }
+
+    /// Adds the owner and the domain: the name of an account, or the project that it is for.
+    pub(crate) fn holder(self, world: &World, account: &str) -> Self {
+        let owned = match world.project_of(account) {
+            Some(project) => self
+                .set("projectid", project.id.as_str())
+                .set("project", project.name.as_str()),
+            None => self.set("account", account_name(world, account)),
+        };
+        let domain = world.domain_of(account);
+        let name = world.domains.get(domain).map(|domain| domain.name.clone());
+        owned.set("domainid", domain).set("domain", name)
     }
 
     /// Adds the domain alone.
@@ -88,6 +100,11 @@ pub(crate) fn account_name<'world>(world: &'world World, id: &str) -> &'world st
         .map_or("", |account| account.name.as_str())
 }
 
+/// The path of an account's domain.
+pub(crate) fn domain_path(world: &World, account: &str) -> String {
+    world.domain_path(world.domain_of(account))
+}
+
 /// The tags of a resource in the short form that most rows carry.
 pub(crate) fn short_tags(world: &World, resource: &str) -> Value {
     let tags = world.tags_of(resource);
@@ -102,9 +119,8 @@ pub(crate) fn tag(world: &World, tag: &Tag, with_path: bool) -> Row {
         .set("value", tag.value.as_str())
         .set("resourcetype", tag.resource_type.as_str())
         .set("resourceid", tag.resource.as_str())
-        .set("account", account_name(world, &tag.account))
-        .domain(world)
-        .set_if(with_path, "domainpath", "ROOT")
+        .holder(world, &tag.account)
+        .set_if(with_path, "domainpath", domain_path(world, &tag.account))
         .done()
 }
 
@@ -127,8 +143,7 @@ pub(crate) fn key_pair(world: &World, pair: &KeyPair) -> Row {
     RowOf::new()
         .set("id", pair.id.as_str())
         .set("name", pair.name.as_str())
-        .set("account", account_name(world, &pair.account))
-        .domain(world)
+        .holder(world, &pair.account)
         .set("fingerprint", pair.fingerprint.as_str())
         .set("hasannotations", false)
         .done()
@@ -143,8 +158,8 @@ pub(crate) fn job(world: &World, job: &Job) -> Row {
     RowOf::new()
         .set("accountid", job.account.as_str())
         .set("account", account_name(world, &job.account))
-        .set("domainid", world.catalogue.domain_id())
-        .set("domainpath", "ROOT")
+        .set("domainid", world.domain_of(&job.account))
+        .set("domainpath", domain_path(world, &job.account))
         .set("userid", job.user.as_str())
         .set("cmd", job.class.as_str())
         .set("jobprocstatus", 0)

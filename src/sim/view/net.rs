@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{RowOf, Viewer, account_name, date, short_tags};
+use super::{RowOf, Viewer, date, short_tags};
 use crate::sim::world::catalogue::{Catalogue, Row};
 use crate::sim::world::index::NetworkKey;
 use crate::sim::world::{AclItem, AclList, Address, AddressState, GuestType, Network, Vpc, World};
@@ -251,9 +251,7 @@ fn behind(world: &World, address: &Address) -> Row {
 /// The limit of an account on one resource type.
 pub(crate) fn limit(world: &World, account: &str, number: usize, name: &str, max: i64) -> Row {
     RowOf::new()
-        .set("account", account_name(world, account))
-        .domain(world)
-        .set("domainpath", "ROOT")
+        .owner(world, account)
         .set("resourcetype", number.to_string())
         .set("resourcetypename", name)
         .set("max", max)

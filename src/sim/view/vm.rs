@@ -167,11 +167,9 @@ fn head(world: &World, viewer: &Viewer, vm: &Vm, shape: &Shape) -> RowOf {
             "displayname",
             vm.display_name.clone().unwrap_or_else(|| vm.name.clone()),
         )
-        .set("account", account_name(world, &vm.account))
+        .owner(world, &vm.account)
         .set("userid", vm.user.as_str())
         .set("username", user)
-        .domain(world)
-        .set("domainpath", "ROOT")
         .set("created", date(vm.created))
         .set("lastupdated", vm.updated.map(date))
         .set("state", vm.state.to_string())

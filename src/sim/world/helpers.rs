@@ -173,6 +173,9 @@ impl World {
             Kind::VpcOffering => rows(&self.catalogue.vpc_offerings),
             Kind::NetworkOffering => rows(&self.catalogue.network_offerings),
             Kind::Account => self.accounts.contains_key(id),
+            Kind::Domain => self.domains.contains_key(id),
+            Kind::User => self.users.contains_key(id),
+            Kind::Project => self.projects.contains_key(id),
             Kind::Vpc => self.vpcs.contains_key(id),
             Kind::Network => self.networks.contains_key(id),
             Kind::AclList => self.acl_lists.contains_key(id),
@@ -253,6 +256,12 @@ impl World {
                 .instance_groups
                 .get(id)
                 .map(|group| group.account.as_str()),
+            Kind::User => self.users.get(id).map(|user| user.account.as_str()),
+            Kind::Account => self.accounts.get(id).map(|account| account.id.as_str()),
+            Kind::Project => self
+                .projects
+                .get(id)
+                .map(|project| project.account.as_str()),
             Kind::Zone
             | Kind::DiskOffering
             | Kind::Host
@@ -260,7 +269,7 @@ impl World {
             | Kind::ServiceOffering
             | Kind::VpcOffering
             | Kind::NetworkOffering
-            | Kind::Account => None,
+            | Kind::Domain => None,
         }
     }
 

@@ -14,6 +14,7 @@ mod helpers;
 mod hosts;
 pub mod index;
 mod labels;
+mod people;
 mod rules;
 mod seed;
 pub mod table;
@@ -28,14 +29,7 @@ use super::jobs::Job;
 use super::profile::Profile;
 use catalogue::Catalogue;
 use chance::Chance;
-pub use entities::{
-    Account, AclItem, AclList, Address, AddressState, AffinityGroup, Disk, Event, FirewallRule,
-    GIB, Guest, GuestType, Host, HostFailure, HostState, InstanceGroup, KeyPair, Kind, Limits,
-    LoadBalancer, Member, Network, NetworkState, Nic, Peer, PortForwarding, RESOURCE_TYPES,
-    ResourceState, RuleState, SecondaryIp, SecurityGroup, SecurityRule, Size, StaticNat,
-    StaticRoute, SystemMachine, Tag, TemplateUserData, User, UserData, UserDataPolicy, Uuid, Vm,
-    VmState, Volume, VolumeKind, VolumeState, Vpc,
-};
+pub use entities::*;
 pub(crate) use helpers::{Subnet, quoted_address, quoted_network, quoted_vpc};
 use index::{AddressKey, VmKey};
 pub use labels::Labels;
@@ -150,6 +144,12 @@ pub struct World {
     pub accounts: BTreeMap<Uuid, Account>,
     /// The users.
     pub users: BTreeMap<Uuid, User>,
+    /// The domains, `ROOT` included.
+    #[serde(default)]
+    pub domains: BTreeMap<Uuid, Domain>,
+    /// The projects.
+    #[serde(default)]
+    pub projects: BTreeMap<Uuid, Project>,
     /// What each account may have, by the account's id.
     pub limits: BTreeMap<Uuid, Limits>,
     /// The VPCs.

@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::table::Table;
 use super::{
-    Account, AclItem, AclList, AddressState, Catalogue, Chance, Ids, Kind, Labels, Limits,
-    Settings, SystemMachine, Totals, User, Uuid, World,
+    Account, AccountKind, AclItem, AclList, AddressState, Catalogue, Chance, Ids, Kind, Labels,
+    Limits, Settings, Standing, SystemMachine, Totals, User, Uuid, World, first_password,
 };
 use crate::sim::profile::Profile;
 
@@ -40,6 +40,8 @@ impl World {
             catalogue: Catalogue::full(),
             accounts: BTreeMap::new(),
             users: BTreeMap::new(),
+            domains: BTreeMap::new(),
+            projects: BTreeMap::new(),
             limits: BTreeMap::new(),
             vpcs: Table::default(),
             networks: Table::default(),
@@ -74,6 +76,7 @@ impl World {
             next_purge,
             now,
         };
+        world.add_root_domain();
         world.add_people();
         world.add_default_lists();
         world.add_public_addresses();
@@ -102,6 +105,13 @@ impl World {
                 account: id.clone(),
                 api_key: self.chance.text(86),
                 secret_key: self.chance.text(86),
+                password: first_password(),
+                first_name: None,
+                last_name: None,
+                email: None,
+                timezone: None,
+                standing: Standing::Enabled,
+                created: None,
             };
             self.users.insert(user.id.clone(), user);
         }
@@ -112,6 +122,11 @@ impl World {
                 number,
                 name: name.to_owned(),
                 admin,
+                kind: AccountKind::Ordinary,
+                domain: self.catalogue.domain_id().to_owned(),
+                standing: Standing::Enabled,
+                network_domain: None,
+                created: None,
             },
         );
     }
@@ -201,5 +216,10 @@ impl World {
 
 /// Where the database ids begin: after what a fresh installation has used up.
 fn first_serials() -> BTreeMap<Kind, u64> {
-    BTreeMap::from([(Kind::Vm, 4), (Kind::Network, 207), (Kind::Nic, 20)])
+    BTreeMap::from([
+        (Kind::Account, 5),
+        (Kind::Vm, 4),
+        (Kind::Network, 207),
+        (Kind::Nic, 20),
+    ])
 }

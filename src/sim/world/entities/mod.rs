@@ -18,17 +18,17 @@ mod volume;
 
 use serde::{Deserialize, Serialize};
 
-pub use account::{Account, Limits, RESOURCE_TYPES, User};
-pub use acl::{AclItem, AclList};
-pub use address::{Address, AddressState, StaticNat, SystemMachine};
-pub use belonging::{AffinityGroup, Event, KeyPair, Tag};
-pub use forwarding::{FirewallRule, LoadBalancer, Member, PortForwarding, RuleState, StaticRoute};
-pub use host::{Host, HostFailure, HostState, ResourceState};
-pub use network::{GuestType, Network, NetworkState, Vpc};
-pub use security_group::{Peer, SecurityGroup, SecurityRule};
-pub use user_data::{InstanceGroup, TemplateUserData, UserData, UserDataPolicy};
-pub use vm::{Disk, Guest, Nic, SecondaryIp, Size, Vm, VmState};
-pub use volume::{GIB, Volume, VolumeKind, VolumeState};
+pub use account::*;
+pub use acl::*;
+pub use address::*;
+pub use belonging::*;
+pub use forwarding::*;
+pub use host::*;
+pub use network::*;
+pub use security_group::*;
+pub use user_data::*;
+pub use vm::*;
+pub use volume::*;
 
 /// The UUID of a resource, as text, because text is all that CloudStack's clients ever see of it.
 pub type Uuid = String;
@@ -48,6 +48,12 @@ pub enum Kind {
     NetworkOffering,
     /// An account.
     Account,
+    /// A domain.
+    Domain,
+    /// A user.
+    User,
+    /// A project.
+    Project,
     /// A VPC.
     Vpc,
     /// A network, which here is mostly a tier of a VPC.
