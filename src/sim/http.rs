@@ -167,7 +167,8 @@ impl Sim {
             .world
             .users
             .values()
-            .find(|user| user.api_key == key)?;
+            .find(|user| !key.is_empty() && user.api_key == key)
+            .filter(|user| state.world.is_admitted(user))?;
         let signed = params.is_signed_with(&user.secret_key) && params.is_fresh(now);
         signed.then(|| user.name.clone())
     }

@@ -236,6 +236,10 @@ pub(crate) enum Work {
         resource: Uuid,
         details: BTreeMap<String, String>,
     },
+    /// Nothing more: it was done when the job was submitted.
+    Settled {
+        result: Value,
+    },
     RemoveDetail {
         kind: String,
         resource: Uuid,
@@ -316,7 +320,8 @@ impl Work {
             | Self::CreateTags { .. }
             | Self::DeleteTags { .. }
             | Self::AddDetails { .. }
-            | Self::RemoveDetail { .. } => None,
+            | Self::RemoveDetail { .. }
+            | Self::Settled { .. } => None,
         }
     }
 

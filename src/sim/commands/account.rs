@@ -5,8 +5,9 @@ use serde_json::json;
 use super::Answer;
 use super::call::{Answered, Call, used};
 use super::declare::{Command, domain_admin, sync};
+use super::scope::Scope;
 use crate::sim::reply::ApiError;
-use crate::sim::view::{RowOf, account_name, net};
+use crate::sim::view::{RowOf, net};
 use crate::sim::world::catalogue::Row;
 use crate::sim::world::{Account, Limits, RESOURCE_TYPES, User, Uuid, World};
 
@@ -42,7 +43,7 @@ pub(crate) fn accounts(call: &mut Call<'_>) -> Answered {
         .world
         .accounts
         .values()
-        .filter(|account| call.sees(Some(&account.id)))
+        .filter(|account| !account.is_project() && call.sees(Some(&account.id)))
         .filter(|account| call.wants("id", Some(&account.id)))
         .filter(|account| call.wants("name", Some(&account.name)))
         .collect();
@@ -51,20 +52,25 @@ pub(crate) fn accounts(call: &mut Call<'_>) -> Answered {
     })
 }
 
-fn account_row(world: &World, account: &Account) -> Row {
+pub(super) fn account_row(world: &World, account: &Account) -> Row {
     let limits = world.limits.get(&account.id);
     let max = |place: usize| limits.and_then(|limits| limits.max.get(place)).copied();
+    let domain = world.domain_of(&account.id);
     let row = RowOf::new()
         .set("id", account.id.as_str())
         .set("name", account.name.as_str())
-        .set("accounttype", i32::from(account.admin))
+        .set("accounttype", account.type_number())
         .set(
             "rolename",
             if account.admin { "Root Admin" } else { "User" },
         )
-        .domain(world)
-        .set("domainpath", "ROOT")
-        .set("state", "enabled");
+        .set("domainid", domain)
+        .set(
+            "domain",
+            world.domains.get(domain).map(|row| row.name.clone()),
+        )
+        .set("domainpath", world.domain_path(domain))
+        .set("state", account.standing.word());
     let resources = [
         ("vm", 0),
         ("ip", 1),
@@ -95,17 +101,21 @@ fn account_row(world: &World, account: &Account) -> Row {
     row.set("user", users).done()
 }
 
-fn user_row(world: &World, user: &User) -> Row {
+pub(super) fn user_row(world: &World, user: &User) -> Row {
     RowOf::new()
         .set("id", user.id.as_str())
         .set("username", user.name.as_str())
-        .set("firstname", user.name.as_str())
-        .set("lastname", user.name.as_str())
-        .set("state", "enabled")
-        .set("account", account_name(world, &user.account))
+        .set(
+            "firstname",
+            user.first_name.as_deref().unwrap_or(&user.name),
+        )
+        .set("lastname", user.last_name.as_deref().unwrap_or(&user.name))
+        .set("email", user.email.clone())
+        .set("timezone", user.timezone.clone())
+        .set("state", user.standing.word())
         .set("accountid", user.account.as_str())
-        .domain(world)
-        .set("apikey", user.api_key.as_str())
+        .holder(world, &user.account)
+        .set_if(!user.api_key.is_empty(), "apikey", user.api_key.as_str())
         .done()
 }
 
@@ -124,9 +134,11 @@ pub(crate) fn users(call: &mut Call<'_>) -> Answered {
 
 /// The account that a limit is about: the caller's, or the one an admin names.
 fn account_of(call: &Call<'_>) -> Uuid {
-    let named = call.text("account").filter(|_| call.caller.admin);
-    let named = named.and_then(|name| call.world.account_named(name));
-    named.map_or_else(|| call.caller.account.clone(), |account| account.id.clone())
+    match &call.scope {
+        Scope::Accounts(accounts) if call.command.is_list() => accounts.first().cloned(),
+        _ => None,
+    }
+    .unwrap_or_else(|| call.caller.account.clone())
 }
 
 /// `listResourceLimits`.
@@ -167,4 +179,9 @@ pub(crate) fn set_limit(call: &mut Call<'_>) -> Answered {
     *slot = max;
     let row = net::limit(call.world, &account, place, name, max);
     Ok(Answer::Object(json!({"resourcelimit": row})))
+}
+
+/// Whether an account has anything of this type.
+pub(super) fn owns(world: &World, account: &str, resource: &str) -> bool {
+    used(world, account, resource) > 0
 }

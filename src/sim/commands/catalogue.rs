@@ -58,12 +58,6 @@ pub(super) const COMMANDS: &[Command] = &[
         "type:integer zoneid:uuid podid:uuid clusterid:uuid fetchlatest:boolean sortby",
         capacity,
     ),
-    sync(
-        "listProjects",
-        "id:uuid name displaytext state username details:list tags:map account \
-         domainid:uuid listall:boolean isrecursive:boolean",
-        nothing,
-    ),
     sync("listWebhooks", "id:uuid name state scope @owned", nothing),
     sync(
         "listWebhookDeliveries",

@@ -169,6 +169,14 @@ pub(super) const fn admin_job(
     }
 }
 
+/// The same command, for all kinds of admins.
+pub(super) const fn for_domain_admins(command: Command) -> Command {
+    Command {
+        access: Access::DomainAdmins,
+        ..command
+    }
+}
+
 /// A job whose class is the same for everybody.
 pub(super) const fn class(
     package: &'static str,

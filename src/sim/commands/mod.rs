@@ -23,6 +23,8 @@ mod network;
 mod network_range;
 mod offering;
 mod os;
+mod people;
+mod project;
 mod rule;
 mod scope;
 mod server;

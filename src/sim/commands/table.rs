@@ -6,13 +6,15 @@ use std::sync::LazyLock;
 use super::declare::Command;
 use super::{
     account, acl, address, affinity, balance, catalogue, event, firewall, forward, job, key_pair,
-    network, tag, vm_deploy, vm_life, vm_list, vm_update, vpc,
+    network, people, project, tag, vm_deploy, vm_life, vm_list, vm_update, vpc,
 };
 
 /// Every command that this cloud knows, file by file.
 static FILES: &[&[Command]] = &[
     catalogue::COMMANDS,
     account::COMMANDS,
+    people::COMMANDS,
+    project::COMMANDS,
     event::COMMANDS,
     job::COMMANDS,
     vpc::COMMANDS,

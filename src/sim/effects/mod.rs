@@ -79,7 +79,8 @@ pub(crate) fn begin(world: &mut World, job: &mut Job) -> Duration {
         | Work::CreateTags { .. }
         | Work::DeleteTags { .. }
         | Work::AddDetails { .. }
-        | Work::RemoveDetail { .. } => Cost::Quick,
+        | Work::RemoveDetail { .. }
+        | Work::Settled { .. } => Cost::Quick,
     };
     world.profile.job(cost)
 }
@@ -139,6 +140,7 @@ pub(crate) fn finish(world: &mut World, job: &Job) -> Outcome {
             resource,
             details,
         } => tag::details_added(world, job, kind, resource, details),
+        Work::Settled { result } => Ok(result.clone()),
         Work::RemoveDetail {
             kind,
             resource,

@@ -8,6 +8,7 @@ mod isolated;
 mod jobs;
 mod machines;
 mod orders;
+mod people;
 mod protocol;
 mod rules;
 mod scale;

@@ -81,12 +81,6 @@ impl RowOf {
         owned.set("domainid", domain).set("domain", name)
     }
 
-    /// Adds the domain alone.
-    pub(crate) fn domain(self, world: &World) -> Self {
-        self.set("domainid", world.catalogue.domain_id())
-            .set("domain", "ROOT")
-    }
-
     pub(crate) fn done(self) -> Row {
         self.0
     }

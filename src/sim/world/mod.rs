@@ -33,6 +33,7 @@ pub use entities::*;
 pub(crate) use helpers::{Subnet, quoted_address, quoted_network, quoted_vpc};
 use index::{AddressKey, VmKey};
 pub use labels::Labels;
+pub(crate) use people::DOMAIN_DEPTH_MAX;
 pub(crate) use seed::{OTHER, STRANGER, TENANT};
 use table::Table;
 

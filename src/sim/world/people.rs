@@ -2,12 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::{Account, AccountKind, Domain, Kind, Project, Uuid, World};
+use super::{Account, AccountKind, Domain, Kind, Project, Standing, User, Uuid, World};
 
 /// How deep domains are looked through: deeper ones cannot be made.
 pub(crate) const DOMAIN_DEPTH_MAX: usize = 32;
 
 impl World {
+    /// Whether a user may send requests: neither it nor its account is disabled.
+    pub(crate) fn is_admitted(&self, user: &User) -> bool {
+        let account = self.accounts.get(&user.account);
+        let open = account.is_some_and(|account| account.standing == Standing::Enabled);
+        open && user.standing == Standing::Enabled
+    }
+
     /// The domain that all others are in.
     pub(crate) fn root_domain(&self) -> &str {
         self.catalogue.domain_id()
