@@ -24,6 +24,7 @@ mod network_range;
 mod offering;
 mod os;
 mod people;
+mod plumbing;
 mod project;
 mod rule;
 mod scope;

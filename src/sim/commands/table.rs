@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use super::declare::Command;
 use super::{
     account, acl, address, affinity, balance, catalogue, event, firewall, forward, job, key_pair,
-    network, people, project, tag, vm_deploy, vm_life, vm_list, vm_update, vpc,
+    network, people, plumbing, project, tag, vm_deploy, vm_life, vm_list, vm_update, vpc,
 };
 
 /// Every command that this cloud knows, file by file.
@@ -24,6 +24,7 @@ static FILES: &[&[Command]] = &[
     firewall::COMMANDS,
     forward::COMMANDS,
     balance::COMMANDS,
+    plumbing::COMMANDS,
     vm_deploy::COMMANDS,
     vm_list::COMMANDS,
     vm_life::COMMANDS,

@@ -187,3 +187,20 @@ async fn an_l2_network_gives_no_addresses() {
     assert_eq!(row.get("ipaddress"), None, "{row}");
     assert_eq!(row["nic"][0].get("ipaddress"), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn gateways_routes_and_vpns_are_empty_lists() {
+    let cloud = Cloud::new(Profile::Instant);
+    let stack = cloud.stack().await;
+    for command in [
+        "listPrivateGateways",
+        "listStaticRoutes",
+        "listVpnGateways",
+        "listVpnConnections",
+    ] {
+        let list = cloud.tenant(command, &[("vpcid", &stack.vpc)]).await;
+        assert_eq!(list, serde_json::json!({}), "{command}");
+    }
+    let (status, _) = cloud.refusal("listNetworkPermissions", &[]).await;
+    assert_eq!(status, 431, "whose permissions?");
+}
