@@ -8,6 +8,7 @@ mod rules;
 mod volume;
 
 use super::jobs::{Job, MachineChange, Work};
+use super::webhooks;
 use super::world::{Event, Kind, Uuid, World};
 
 /// Which of its events a command leaves.
@@ -421,6 +422,7 @@ pub(crate) fn report(world: &mut World, report: Report<'_>) {
         resource_name: subject.name,
         parent,
     };
+    webhooks::post(world, &event);
     world.record(event);
 }
 

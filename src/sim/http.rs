@@ -20,7 +20,7 @@ use super::commands::Method;
 use super::pipeline::{Incoming, unauthorized};
 use super::protocol::Params;
 use super::reply::{Reply, reason};
-use super::{Sim, admin};
+use super::{Sim, admin, webhooks};
 
 /// What a request body may be: Jetty's limit for forms in the recorded server.
 const BODY_MAX: usize = 1_048_576;
@@ -37,6 +37,7 @@ pub(super) async fn serve(
 ) -> std::io::Result<()> {
     let admin = listener.local_addr()?.ip().is_loopback();
     let mut connections = JoinSet::new();
+    connections.spawn(webhooks::run(sim.clone(), stop.clone()));
     loop {
         let accepted = tokio::select! {
             biased;

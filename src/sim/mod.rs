@@ -37,6 +37,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod view;
+mod webhooks;
 pub mod world;
 
 use std::collections::BTreeMap;
@@ -47,7 +48,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -135,6 +136,8 @@ struct Shared {
     /// The version of what the data plane is about, for those who wait for the next.
     changes: watch::Sender<u64>,
     plane: Mutex<PlaneReport>,
+    /// Told when there is something to be delivered to a webhook.
+    parcels: Notify,
 }
 
 impl Sim {
@@ -160,6 +163,7 @@ impl Sim {
                 state: Mutex::new(state),
                 changes: watch::Sender::new(0),
                 plane: Mutex::default(),
+                parcels: Notify::new(),
             }),
         }
     }
@@ -347,6 +351,9 @@ impl Sim {
     }
 
     fn tell_changes(&self, state: &State) {
+        if !state.world.hooks.parcels.is_empty() {
+            self.shared.parcels.notify_one();
+        }
         let version = state.world.version();
         self.shared.changes.send_if_modified(|told| {
             let changed = *told != version;
@@ -384,6 +391,7 @@ impl Sim {
             self.shared.clock.sleep(step).await;
         }
         let Outgoing { reply, takes } = self.run(&incoming);
+        let reply = self.after_delivery(&incoming, reply).await;
         if !takes.is_zero() {
             self.shared.clock.sleep(takes).await;
         }

@@ -58,19 +58,6 @@ pub(super) const COMMANDS: &[Command] = &[
         "type:integer zoneid:uuid podid:uuid clusterid:uuid fetchlatest:boolean sortby",
         capacity,
     ),
-    sync("listWebhooks", "id:uuid name state scope @owned", nothing),
-    sync(
-        "listWebhookDeliveries",
-        "id:uuid webhookid:uuid managementserverid:uuid eventtype startdate:date \
-         enddate:date",
-        nothing,
-    ),
-    sync(
-        "createWebhook",
-        "name! payloadurl! description state scope secretkey sslverification:boolean \
-         account domainid:uuid projectid:uuid",
-        no_webhooks,
-    ),
 ];
 
 /// `listCapabilities`.
@@ -305,16 +292,11 @@ pub(crate) fn capacity(call: &mut Call<'_>) -> Answered {
     offerings(call, "capacity", &call.world.catalogue.capacity, &["type"])
 }
 
-/// A list of things that this cloud has none of.
+/// A list of something that this cloud never has.
 pub(crate) fn nothing(_call: &mut Call<'_>) -> Answered {
     Ok(Answer::List {
         key: "nothing",
         count: 0,
         rows: Vec::new(),
     })
-}
-
-/// `createWebhook`: nothing here calls back.
-pub(crate) fn no_webhooks(_call: &mut Call<'_>) -> Answered {
-    Err(ApiError::parameter("Illegal host specified in URL."))
 }

@@ -21,7 +21,11 @@ pub(super) const COMMANDS: &[Command] = &[sync(
 )];
 
 /// Reads a time: with an offset, in UTC without one, or a bare day.
-fn time(call: &Call<'_>, name: &str, end_of_day: bool) -> Result<Option<Timestamp>, ApiError> {
+pub(super) fn time(
+    call: &Call<'_>,
+    name: &str,
+    end_of_day: bool,
+) -> Result<Option<Timestamp>, ApiError> {
     let Some(text) = call.text(name) else {
         return Ok(None);
     };

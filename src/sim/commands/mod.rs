@@ -43,6 +43,7 @@ mod vm_update;
 mod volume;
 mod volume_list;
 mod vpc;
+mod webhook;
 
 use std::time::Duration;
 
@@ -53,6 +54,7 @@ pub(crate) use host::told as host_told;
 pub(crate) use table::{find, names};
 #[cfg(test)]
 pub(crate) use usage::used;
+pub(crate) use webhook::delivery_row;
 
 use super::jobs::Twist;
 use super::protocol::Params;

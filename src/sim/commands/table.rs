@@ -38,6 +38,7 @@ static FILES: &[&[Command]] = &[
     super::vm_admin::COMMANDS,
     super::volume::COMMANDS,
     super::volume_list::COMMANDS,
+    super::webhook::COMMANDS,
     affinity::COMMANDS,
     key_pair::COMMANDS,
     tag::COMMANDS,

@@ -185,6 +185,9 @@ pub struct World {
     pub hosts: BTreeMap<Uuid, Host>,
     /// The affinity groups.
     pub affinity_groups: Table<AffinityGroup>,
+    /// The webhooks, and what is on its way to them.
+    #[serde(default)]
+    pub hooks: Hooks,
     /// The SSH key pairs.
     pub key_pairs: BTreeMap<Uuid, KeyPair>,
     /// The firewall and egress rules of isolated networks.

@@ -56,6 +56,7 @@ impl World {
             refuses_jobs: false,
             hosts: BTreeMap::new(),
             affinity_groups: Table::default(),
+            hooks: super::Hooks::default(),
             key_pairs: BTreeMap::new(),
             firewall_rules: Table::default(),
             port_forwardings: Table::default(),

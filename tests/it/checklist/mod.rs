@@ -4,6 +4,7 @@
 mod jobs;
 mod machines;
 mod rest;
+mod webhooks;
 
 use std::time::Duration;
 

@@ -58,7 +58,6 @@ const NOT_REPLAYED: &[(&str, usize, &str)] = &[
         14,
         "in process the simulator is always asked for JSON",
     ),
-    ("admin/06", 3, "webhooks are no part of a stack in a VPC"),
     ("admin/07", 4, PURGE),
     ("admin/07", 5, PURGE),
 ];

@@ -15,6 +15,7 @@ mod security_group;
 mod user_data;
 mod vm;
 mod volume;
+mod webhook;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,7 @@ pub use security_group::*;
 pub use user_data::*;
 pub use vm::*;
 pub use volume::*;
+pub use webhook::*;
 
 /// The UUID of a resource, as text, because text is all that CloudStack's clients ever see of it.
 pub type Uuid = String;
