@@ -6,7 +6,7 @@
 use axum::body::{Body, to_bytes};
 use hyper::body::Incoming as HyperBody;
 use hyper::ext::ReasonPhrase;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, COOKIE, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method as HttpMethod, Request, Response, StatusCode};
@@ -17,13 +17,20 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::commands::Method;
-use super::pipeline::{Incoming, unauthorized};
+use super::pipeline::{Incoming, envelope, is_xml, unauthorized};
 use super::protocol::Params;
-use super::reply::{Reply, reason};
+use super::reply::{ApiError, Reply, reason};
+use super::world::World;
 use super::{Sim, admin, webhooks};
 
 /// What a request body may be: Jetty's limit for forms in the recorded server.
 const BODY_MAX: usize = 1_048_576;
+
+/// How many parameters a form may have (`request.max.form.keys`).
+const KEYS_MAX: usize = 5_000;
+
+/// What the head of a request may be, in bytes: Jetty's limit.
+const HEAD_MAX: usize = 8_192;
 
 /// A connection that is to end without an answer.
 #[derive(Debug, thiserror::Error)]
@@ -81,11 +88,11 @@ async fn answer(
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
     let query = head.uri.query().unwrap_or_default().to_owned();
+    if let Some(refused) = too_long(&head) {
+        return Ok(refused);
+    }
     let Ok(body) = to_bytes(Body::new(body), BODY_MAX).await else {
-        return Ok(plain(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "the form is too large",
-        ));
+        return Ok(bad_message(400, "Unable to parse form content"));
     };
     let body = String::from_utf8_lossy(&body).into_owned();
     match (path.as_str(), &head.method) {
@@ -93,7 +100,14 @@ async fn answer(
             let post = head.method == HttpMethod::POST;
             let method = if post { Method::Post } else { Method::Get };
             let form = if post { body.as_str() } else { "" };
-            let reply = sim.receive(Params::parse(&query, form), method).await;
+            if form.split('&').count() > KEYS_MAX {
+                return Ok(bad_message(400, "Unable to parse form content"));
+            }
+            let cookies = head.headers.get(COOKIE);
+            let cookies = cookies.and_then(|value| value.to_str().ok());
+            let cookies = cookies.unwrap_or_default();
+            let params = Params::parse(&query, form);
+            let reply = sim.receive(params, method, cookies).await;
             if reply.is_lost() {
                 Err(Lost)
             } else {
@@ -108,6 +122,32 @@ async fn answer(
         }
         _ => Ok(plain(StatusCode::NOT_FOUND, "nothing here")),
     }
+}
+
+/// Refuses a request whose head is larger than Jetty takes.
+fn too_long(head: &hyper::http::request::Parts) -> Option<Response<Body>> {
+    let line = head.uri.to_string().len() + head.method.as_str().len();
+    let fields = head.headers.iter();
+    let fields: usize = fields
+        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len())
+        .sum();
+    if line > HEAD_MAX {
+        Some(bad_message(414, "URI Too Long"))
+    } else if line + fields > HEAD_MAX {
+        Some(bad_message(431, "Request Header Fields Too Large"))
+    } else {
+        None
+    }
+}
+
+/// What the servlet container says of a request that never reaches CloudStack.
+fn bad_message(status: u16, why: &str) -> Response<Body> {
+    let text = format!("<h1>Bad Message {status}</h1><pre>reason: {why}</pre>");
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    let html = HeaderValue::from_static("text/html;charset=iso-8859-1");
+    response.headers_mut().insert(CONTENT_TYPE, html);
+    response
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
@@ -137,7 +177,7 @@ fn response(reply: Reply) -> Response<Body> {
             HeaderName::try_from(name),
             HeaderValue::from_bytes(value.as_bytes()),
         ) {
-            headers.insert(name, value);
+            headers.append(name, value);
         }
     }
     response
@@ -145,9 +185,9 @@ fn response(reply: Reply) -> Response<Body> {
 
 impl Sim {
     /// Takes a request from the network: who signed it, and whether that still counts.
-    async fn receive(&self, params: Params, method: Method) -> Reply {
-        match self.signer(&params) {
-            Some(user) => {
+    pub(super) async fn receive(&self, params: Params, method: Method, cookies: &str) -> Reply {
+        match self.visitor(&params, method, cookies) {
+            Ok(user) => {
                 self.handle(Incoming {
                     user,
                     params,
@@ -155,21 +195,41 @@ impl Sim {
                 })
                 .await
             }
-            None => unauthorized(&params),
+            Err(reply) => reply,
         }
     }
 
-    fn signer(&self, params: &Params) -> Option<String> {
+    /// The user who sent a request, by session or by signature; an answer if there is none, or no
+    /// more to be done.
+    fn visitor(&self, params: &Params, method: Method, cookies: &str) -> Result<String, Reply> {
+        let xml = is_xml(params);
+        let mut state = self.lock();
+        state.world.advance(self.shared.clock.now());
+        match params.exact("command") {
+            Some("login") => return Err(state.login(params, method, xml)),
+            Some("logout") => return Err(state.logout(cookies, xml)),
+            _ => {}
+        }
+        let told = |error: ApiError| Reply::error(&envelope(params), &error, xml);
+        let user = match state.session_user(cookies, params) {
+            Some(user) => user.map_err(told)?,
+            None => self
+                .signer(&state.world, params)
+                .ok_or_else(|| unauthorized(params))?,
+        };
+        state.throttle(&user).map_err(told)?;
+        Ok(user)
+    }
+
+    fn signer(&self, world: &World, params: &Params) -> Option<String> {
         let key = params.get("apikey")?;
-        let state = self.lock();
-        let skew = SignedDuration::from_secs(state.world.settings.clock_skew);
+        let skew = SignedDuration::from_secs(world.settings.clock_skew);
         let now = self.shared.clock.now() + skew;
-        let user = state
-            .world
+        let user = world
             .users
             .values()
             .find(|user| !key.is_empty() && user.api_key == key)
-            .filter(|user| state.world.is_admitted(user))?;
+            .filter(|user| world.is_admitted(user))?;
         let signed = params.is_signed_with(&user.secret_key) && params.is_fresh(now);
         signed.then(|| user.name.clone())
     }

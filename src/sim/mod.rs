@@ -17,6 +17,7 @@
 mod admin;
 mod breakage;
 mod commands;
+mod door;
 mod effects;
 mod events;
 mod faults;

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::LoggedRequest;
 use super::commands::{self, Caller, Method, Ran, Request};
+use super::door::Door;
 use super::faults::{Fault, FaultKind, Faults, Struck};
 use super::protocol::Params;
 use super::reply::{ApiError, Reply};
@@ -23,6 +24,7 @@ pub(super) struct State {
     pub(super) faults: Faults,
     pub(super) agenda: Agenda,
     pub(super) requests: VecDeque<LoggedRequest>,
+    pub(super) door: Door,
 }
 
 /// A request on its way through.
@@ -48,14 +50,14 @@ impl Outgoing {
 }
 
 /// Whether a request gets XML: it has to ask for JSON.
-fn is_xml(params: &Params) -> bool {
+pub(super) fn is_xml(params: &Params) -> bool {
     !params
         .exact("response")
         .is_some_and(|form| form.eq_ignore_ascii_case("json"))
 }
 
 /// The envelope of a refusal: that of the command where there is one.
-fn envelope(params: &Params) -> String {
+pub(super) fn envelope(params: &Params) -> String {
     match params.exact("command") {
         Some(name) if commands::find(name).is_some() => commands::envelope(name),
         Some(_) => "errorresponse".to_owned(),
@@ -77,6 +79,7 @@ impl State {
             faults: Faults::default(),
             agenda: Agenda::default(),
             requests,
+            door: Door::default(),
         }
     }
 

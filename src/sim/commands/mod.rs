@@ -51,6 +51,8 @@ use serde_json::{Map, Value, json};
 
 pub(crate) use call::{Call, Caller};
 pub(crate) use host::told as host_told;
+#[cfg(test)]
+pub(crate) use table::all;
 pub(crate) use table::{find, names};
 #[cfg(test)]
 pub(crate) use usage::used;

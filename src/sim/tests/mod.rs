@@ -3,6 +3,7 @@
 mod addresses;
 mod breakages;
 mod faults;
+mod fuzz;
 mod hosts;
 mod isolated;
 mod jobs;

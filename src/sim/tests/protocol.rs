@@ -276,5 +276,76 @@ async fn the_doors_for_breaking_things_are_open_on_loopback() {
     );
     let large = "x".repeat(1_100_000);
     let refused = server.exchange("POST", "/client/api", &large).await;
-    assert_eq!(refused.status_line, "HTTP/1.1 413 Payload Too Large");
+    assert_eq!(refused.status_line, "HTTP/1.1 400 Bad Request");
+    let keys = "a=1&".repeat(5_001);
+    let refused = server.exchange("POST", "/client/api", &keys).await;
+    assert_eq!(refused.status_line, "HTTP/1.1 400 Bad Request");
+    let long = format!("/client/api?{}", "x".repeat(9_000));
+    let refused = server.exchange("GET", &long, "").await;
+    assert_eq!(refused.status_line, "HTTP/1.1 414 URI Too Long");
+}
+
+#[tokio::test]
+async fn a_user_who_logged_in_needs_no_signature() {
+    let server = Server::new().await;
+    let form = "command=login&username=admin&password=password&response=json";
+    let got = server
+        .exchange("GET", &format!("/client/api?{form}"), "")
+        .await;
+    assert_eq!(got.status_line, "HTTP/1.1 405 Method Not Allowed");
+    let wrong = form.replace("=password", "=guess");
+    let refused = server.exchange("POST", "/client/api", &wrong).await;
+    assert_eq!(refused.json()["loginresponse"]["errorcode"], 531);
+    let state = &server.cloud.sim;
+    let reply = server.exchange("POST", "/client/api", form).await;
+    let answer = reply.json()["loginresponse"].clone();
+    assert_eq!(answer["timeout"], 1_800);
+    assert_eq!(reply.head.matches("set-cookie").count(), 2);
+    let key = answer["sessionkey"].as_str().unwrap();
+    // The head was read in small letters, which ids of sessions are not.
+    let (id, _) = state.lock().door.first_session().unwrap();
+    let cookies = format!("JSESSIONID={id}; sessionkey={key}");
+    let list = |key: &str| {
+        let pairs = [
+            ("command", "listHosts"),
+            ("response", "json"),
+            ("sessionkey", key),
+        ];
+        let owned = pairs
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        Params::collect(owned)
+    };
+    let method = crate::sim::commands::Method::Get;
+    assert_eq!(state.receive(list(key), method, &cookies).await.status, 200);
+    let bad = state.receive(list("x"), method, &cookies).await;
+    assert_eq!(
+        bad.inner()["errortext"],
+        "unable to verify user credentials"
+    );
+    assert_eq!(state.receive(list(key), method, &cookies).await.status, 401);
+}
+
+#[tokio::test]
+async fn an_account_may_send_so_many_requests_a_second() {
+    let server = Server::new().await;
+    server
+        .cloud
+        .sim
+        .world(|world| world.settings.api_throttling_max = Some(25));
+    let pairs = [("command", "listZones")];
+    for _ in 0..25 {
+        let answer = server.get(Who::Tenant, &pairs).await;
+        assert_eq!(answer.status_line, "HTTP/1.1 200 OK");
+    }
+    let refused = server.get(Who::Tenant, &pairs).await;
+    assert_eq!(refused.status_line, "HTTP/1.1 429 Too Many Requests");
+    let text = refused.json()["listzonesresponse"]["errortext"].clone();
+    let words = "The given user has reached his/her account api limit, please retry after [";
+    let text = text.as_str().unwrap();
+    assert!(text.starts_with(words) && text.ends_with("] ms."), "{text}");
+    for _ in 0..30 {
+        let answer = server.get(Who::Admin, &pairs).await;
+        assert_eq!(answer.status_line, "HTTP/1.1 200 OK");
+    }
 }

@@ -55,6 +55,9 @@ pub struct Settings {
     pub network_gc_wait: i64,
     /// `job.expire.minutes`: how long an ended job can be asked for.
     pub job_expire_minutes: i64,
+    /// `api.throttling.max`, the requests of an account a second, while `api.throttling.enabled`.
+    #[serde(default)]
+    pub api_throttling_max: Option<u32>,
     /// `default.page.size`: the rows of a page, and the most that may be asked for.
     pub default_page_size: usize,
     /// How far the management server's clock is ahead, in seconds: what it writes down and whether a
@@ -82,6 +85,7 @@ impl Default for Settings {
             vpc_max_networks: 3,
             network_gc_wait: 600,
             job_expire_minutes: 1_440,
+            api_throttling_max: None,
             default_page_size: 500,
             clock_skew: 0,
             webhooks_to_loopback: false,
