@@ -348,7 +348,17 @@ impl<C: Cloud> Account<C> {
                 _ => (None, Ask::Tell),
             };
             tokio::select! {
+                biased;
                 () = self.handed.notified() => {}
+                () = self.clock.sleep(pause.unwrap_or_default()), if pause.is_some() => match ask {
+                    Ask::Tell => self.tell(Jobs::tell).into_iter().for_each(&wake),
+                    Ask::Look => self.tell(Jobs::look).into_iter().for_each(&wake),
+                    Ask::Poll => {
+                        polling = true;
+                        let account = Arc::clone(&self);
+                        busy.spawn(async move { account.poll().await });
+                    }
+                },
                 Some(came) = busy.join_next() => match came {
                     Ok(Came::Answer(came)) => {
                         let (handed, answer) = *came;
@@ -359,15 +369,6 @@ impl<C: Cloud> Account<C> {
                         self.tell(Jobs::tell).into_iter().for_each(&wake);
                     }
                     Err(error) => tracing::error!(%error, "a command's task ended badly"),
-                },
-                () = self.clock.sleep(pause.unwrap_or_default()), if pause.is_some() => match ask {
-                    Ask::Tell => self.tell(Jobs::tell).into_iter().for_each(&wake),
-                    Ask::Look => self.tell(Jobs::look).into_iter().for_each(&wake),
-                    Ask::Poll => {
-                        polling = true;
-                        let account = Arc::clone(&self);
-                        busy.spawn(async move { account.poll().await });
-                    }
                 },
             }
         }

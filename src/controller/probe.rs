@@ -136,6 +136,7 @@ impl Probes {
         let mut tick = std::pin::pin!(self.clock.sleep(TICK));
         loop {
             tokio::select! {
+                biased;
                 Some((place, target, seen)) = tries.next() => {
                     if self.note(&place, &target, seen) {
                         self.queue.add(place.0, Urgency::Change);

@@ -84,6 +84,7 @@ impl Queue {
                 None => changed.await,
                 Some(at) => {
                     tokio::select! {
+                        biased;
                         () = changed => {}
                         () = tokio::time::sleep_until(at) => {}
                     }

@@ -210,6 +210,12 @@ impl Sim {
         .await
     }
 
+    /// Takes a signed request as the form of a POST, without a network.
+    pub async fn post(&self, form: &str) -> Reply {
+        let params = Params::parse("", form);
+        self.receive(params, Method::Post, "").await
+    }
+
     /// Serves HTTP on `/client/api` until `stop` is cancelled; on a loopback address also the
     /// unsigned `/sim/…` endpoints that break things.
     ///

@@ -22,6 +22,7 @@ mod rehearsal;
 mod rollout;
 mod teardown;
 mod world;
+mod worlds;
 
 #[path = "../../benches/support/mod.rs"]
 mod support;

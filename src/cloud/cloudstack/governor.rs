@@ -156,6 +156,7 @@ impl Governor {
                 Turn::Pass(permit) => return permit,
                 Turn::At(time) => {
                     tokio::select! {
+                        biased;
                         () = changed => {}
                         () = sleep_until(time) => {}
                     }

@@ -31,7 +31,7 @@ use tokio::time::Instant;
 use self::{
     governor::{Governor, Health, Priority},
     signing::{Keys, Request},
-    transport::{Reply, Silence, Transport},
+    transport::Transport,
 };
 use super::{Cloud, CloudError, CloudEvent, Depth, Started};
 use crate::{
@@ -44,6 +44,7 @@ use crate::{
         inventory::{Catalogue, List, Rows},
     },
 };
+pub use transport::{Carrier, Reply, Silence};
 
 /// Told about every request, so that metrics need not live here. Called from async code: it must
 /// not block.
@@ -131,7 +132,7 @@ pub enum ConnectError {
 
 /// One account of one CloudStack. Share it in an `Arc`.
 pub struct CloudStack {
-    transport: Transport,
+    carrier: Box<dyn Carrier>,
     keys: Keys,
     zone: Option<String>,
     project: Option<String>,
@@ -151,8 +152,15 @@ impl CloudStack {
     /// The endpoint or the certificates are not usable; a new spec may help.
     pub fn connect(config: CloudStackConfig) -> Result<Self, ConnectError> {
         let ca_bundle = config.ca_bundle.as_deref();
-        Ok(Self {
-            transport: Transport::new(&config.endpoint, ca_bundle, &config.limits)?,
+        let http = Transport::new(&config.endpoint, ca_bundle, &config.limits)?;
+        Ok(Self::over(Box::new(http), config))
+    }
+
+    /// A client whose requests are carried by something else than HTTP to the endpoint.
+    #[must_use]
+    pub fn over(carrier: Box<dyn Carrier>, config: CloudStackConfig) -> Self {
+        Self {
+            carrier,
             keys: Keys {
                 api: config.api_key,
                 secret: config.secret_key,
@@ -163,7 +171,7 @@ impl CloudStack {
             clock: config.clock,
             observer: config.observer,
             owner: OnceLock::new(),
-        })
+        }
     }
 
     /// A command that reads, in the scope of the account or its project. `listall` is never sent:
@@ -185,7 +193,7 @@ impl CloudStack {
         let sent = Instant::now();
         // Signed only now, so that waiting does not eat up its validity.
         let signed = request.sign(&self.keys, self.clock.now());
-        let answer = self.transport.send(signed).await;
+        let answer = self.carrier.carry(signed.into_body()).await;
         let (code, opened) = match answer {
             Ok(reply) => {
                 let opened = errors::open(command, &reply);

@@ -6,6 +6,7 @@
 use std::{error::Error, io, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use reqwest::{Client, header, redirect, retry};
 use tokio_rustls::rustls::{
     self, ClientConfig, RootCertStore,
@@ -14,7 +15,7 @@ use tokio_rustls::rustls::{
 };
 use url::Url;
 
-use super::{ConnectError, signing::SignedRequest};
+use super::ConnectError;
 use crate::types::account::Limits;
 
 /// The largest body that is read. A page of 500 VMs with 32 KiB of user data each is 22 MiB; more
@@ -25,6 +26,16 @@ const BODY_MAX: usize = 64 * 1024 * 1024;
 /// sent at that very moment would have an unknown outcome.
 const IDLE: Duration = Duration::from_secs(20);
 
+/// Carries signed requests to a CloudStack and its answers back. HTTP does, unless whoever connects
+/// brings something else: a world of a test has the simulator in its own process.
+pub trait Carrier: Send + Sync + 'static {
+    /// Carries the form of a POST there and what is answered back, if anything is.
+    ///
+    /// # Errors
+    /// [`Silence`]: only `Unreachable` and `Untrusted` say that the request did not arrive.
+    fn carry(&self, form: String) -> BoxFuture<'_, Result<Reply, Silence>>;
+}
+
 /// An HTTP client for one endpoint.
 pub(super) struct Transport {
     endpoint: Url,
@@ -33,18 +44,18 @@ pub(super) struct Transport {
 
 /// What came back.
 #[derive(Clone, Debug)]
-pub(super) struct Reply {
+pub struct Reply {
     /// The HTTP status; CloudStack's own run from 430 to 537.
-    pub(super) status: u16,
+    pub status: u16,
     /// The `Retry-After` header in seconds, as proxies send it. CloudStack sends none.
-    pub(super) retry_after: Option<Duration>,
-    /// The body, up to [`BODY_MAX`].
-    pub(super) body: Bytes,
+    pub retry_after: Option<Duration>,
+    /// The body, up to 64 MiB.
+    pub body: Bytes,
 }
 
 /// Why nothing came back.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Silence {
+pub enum Silence {
     /// Nobody answered at the endpoint; the command was not sent.
     #[error("cannot connect")]
     Unreachable(#[source] Box<dyn Error + Send + Sync>),
@@ -138,13 +149,13 @@ impl Transport {
     ///
     /// Always by POST: a GET has room for 8 KB, shows its parameters in access logs, and may be
     /// refused for changes (`enforce.post.requests.and.timestamps`).
-    pub(super) async fn send(&self, request: SignedRequest) -> Result<Reply, Silence> {
+    async fn send(&self, form: String) -> Result<Reply, Silence> {
         let sent = self
             .client
             .post(self.endpoint.clone())
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::ACCEPT, "application/json")
-            .body(request.into_body())
+            .body(form)
             .send();
         let mut response = sent.await?;
         let mut body = BytesMut::new();
@@ -159,6 +170,12 @@ impl Transport {
             retry_after: retry_after(response.headers()),
             body: body.freeze(),
         })
+    }
+}
+
+impl Carrier for Transport {
+    fn carry(&self, form: String) -> BoxFuture<'_, Result<Reply, Silence>> {
+        Box::pin(self.send(form))
     }
 }
 
