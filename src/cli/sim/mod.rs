@@ -1,7 +1,7 @@
 //! `weir sim …`: commands to a simulator that runs, by its admin API.
 //!
 //! What may be said and what is wrong with it is the simulator's business; here words become JSON
-//! and JSON becomes text ([`show`]).
+//! and JSON becomes text (`show`).
 
 mod remote;
 mod show;

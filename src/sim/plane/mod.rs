@@ -6,8 +6,8 @@
 //! stops seeing it when the machine is stopped, destroyed, hung or cut off.
 //!
 //! The plane lives outside the world and follows it: it wakes when the world changes or something
-//! falls due, reads off what should be bound ([`wanted`]), and opens and closes sockets until that
-//! is so ([`sockets`]). Nothing in the world depends on it, so a world replays the same with or
+//! falls due, reads off what should be bound (`wanted`), and opens and closes sockets until that
+//! is so (`sockets`). Nothing in the world depends on it, so a world replays the same with or
 //! without it. A port that cannot be bound is a [`Problem`] that `/sim/state` shows, and is tried
 //! again.
 
