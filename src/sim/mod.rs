@@ -32,6 +32,7 @@ pub mod plane;
 mod profile;
 mod protocol;
 mod reply;
+mod requests;
 mod script;
 mod settings;
 mod state;
@@ -64,6 +65,7 @@ pub use profile::Profile;
 use protocol::Params;
 pub use reply::Reply;
 pub use script::{Operator, Scenario};
+use state::{Keeper, Urgency};
 pub use world::{HostFailure, World};
 
 /// What a simulator is made from.
@@ -132,13 +134,24 @@ pub struct Sim {
 
 struct Shared {
     clock: Clock,
-    state_file: Option<PathBuf>,
+    keeper: Keeper,
     state: Mutex<State>,
     /// The version of what the data plane is about, for those who wait for the next.
     changes: watch::Sender<u64>,
     plane: Mutex<PlaneReport>,
     /// Told when there is something to be delivered to a webhook.
     parcels: Notify,
+}
+
+/// How often a world that was too large to be written at once is looked at again.
+const REST: Duration = Duration::from_secs(1);
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Ok(state) = self.state.get_mut() {
+            self.keeper.keep(&state.world, Urgency::Last);
+        }
+    }
 }
 
 impl Sim {
@@ -160,7 +173,7 @@ impl Sim {
         Self {
             shared: Arc::new(Shared {
                 clock,
-                state_file,
+                keeper: Keeper::new(state_file),
                 state: Mutex::new(state),
                 changes: watch::Sender::new(0),
                 plane: Mutex::default(),
@@ -226,10 +239,21 @@ impl Sim {
         listener: TcpListener,
         stop: CancellationToken,
     ) -> std::io::Result<()> {
-        http::serve(self.clone(), listener, stop).await
+        let rests = async {
+            loop {
+                self.shared.clock.sleep(REST).await;
+                let state = self.lock();
+                self.shared.keeper.keep(&state.world, Urgency::Rested);
+            }
+        };
+        tokio::select! {
+            biased;
+            served = http::serve(self.clone(), listener, stop) => served,
+            () = rests => Ok(()),
+        }
     }
 
-    /// The requests received so far, oldest first; the last 100 000.
+    /// The requests received so far, oldest first; the last 100 000, or 32 MiB.
     #[must_use]
     pub fn requests(&self) -> Vec<LoggedRequest> {
         self.lock().requests.iter().cloned().collect()
@@ -347,9 +371,14 @@ impl Sim {
     }
 
     /// Lets the machines answer on their addresses, where those are in 127.0.0.0/8, until `stop` is
-    /// cancelled.
-    pub async fn answer(&self, config: PlaneConfig, stop: CancellationToken) {
-        plane::run(self.clone(), config, stop).await;
+    /// cancelled. From the call on, VPCs may lie there.
+    pub fn answer(
+        &self,
+        config: PlaneConfig,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        self.world(|world| world.settings.guest_cidr_loopback = true);
+        plane::run(self.clone(), config, stop)
     }
 
     /// The versions of what the data plane is about.
@@ -386,9 +415,7 @@ impl Sim {
     }
 
     fn save(&self, state: &State) {
-        if let Some(file) = &self.shared.state_file {
-            state::save(file, &state.world);
-        }
+        self.shared.keeper.keep(&state.world, Urgency::Changed);
     }
 
     /// Takes a request through: waits for its lock, runs it, and holds the answer back for as long

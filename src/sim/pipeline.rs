@@ -1,6 +1,5 @@
 //! The way of a request through the simulator: fault before, command, fault after, log.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,18 +11,16 @@ use super::door::Door;
 use super::faults::{Fault, FaultKind, Faults, Struck};
 use super::protocol::Params;
 use super::reply::{ApiError, Reply};
+use super::requests::Requests;
 use super::script::Agenda;
 use super::world::World;
-
-/// How many requests are remembered: more than any test sends, and a bound for long runs.
-const REQUESTS_MAX: usize = 100_000;
 
 /// Everything that requests change. Held only between two awaits, never across one.
 pub(super) struct State {
     pub(super) world: World,
     pub(super) faults: Faults,
     pub(super) agenda: Agenda,
-    pub(super) requests: VecDeque<LoggedRequest>,
+    pub(super) requests: Requests,
     pub(super) door: Door,
 }
 
@@ -73,12 +70,11 @@ pub(super) fn unauthorized(params: &Params) -> Reply {
 
 impl State {
     pub(super) fn new(world: World) -> Self {
-        let requests = VecDeque::new();
         Self {
             world,
             faults: Faults::default(),
             agenda: Agenda::default(),
-            requests,
+            requests: Requests::default(),
             door: Door::default(),
         }
     }
@@ -156,10 +152,7 @@ impl State {
             .params
             .iter()
             .filter(|(name, _)| !secrets.contains(name));
-        if self.requests.len() >= REQUESTS_MAX {
-            self.requests.pop_front();
-        }
-        self.requests.push_back(LoggedRequest {
+        self.requests.add(LoggedRequest {
             at: self.world.now(),
             user: incoming.user.clone(),
             command: incoming
