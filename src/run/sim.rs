@@ -9,7 +9,7 @@ use crate::{
     cli::args::{SimArgs, SimProfile},
     cli::sim::{control, text_of},
     clock::Clock,
-    sim::{Profile, Scenario, Sim, SimConfig, Who},
+    sim::{Profile, Scenario, Sim, SimConfig, Who, plane::PlaneConfig},
     telemetry,
 };
 
@@ -26,6 +26,8 @@ pub async fn sim(args: SimArgs) -> Result<()> {
 
 async fn serve(args: SimArgs) -> Result<()> {
     let scenario = args.scenario.as_deref().map(scenario).transpose()?;
+    let plane = args.answer.as_deref().map(PlaneConfig::answering);
+    let plane = plane.transpose().map_err(anyhow::Error::msg)?;
     telemetry::start_logging(telemetry::LogFormat::Text);
     let mut signals = JoinSet::new();
     let stop = super::stop_on_signal(&mut signals)?;
@@ -43,6 +45,13 @@ async fn serve(args: SimArgs) -> Result<()> {
         write_env(file, address, &sim)
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
+    if let Some(range) = args.public_range {
+        sim.world(|world| world.set_public_range(&[range]));
+    }
+    let mut guests = JoinSet::new();
+    if let Some(plane) = plane {
+        guests.spawn(sim.answer(plane, stop.clone()));
+    }
     sim.world(|world| world.settings.webhooks_to_loopback = args.webhooks_to_loopback);
     if let Some(scenario) = scenario {
         tracing::info!(
@@ -54,6 +63,7 @@ async fn serve(args: SimArgs) -> Result<()> {
     }
     tracing::info!(endpoint = endpoint(address), "simulated CloudStack runs");
     sim.serve(listener, stop).await?;
+    while guests.join_next().await.is_some() {}
     Ok(())
 }
 

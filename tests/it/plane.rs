@@ -53,8 +53,7 @@ impl Lab {
         let mut plane = JoinSet::new();
         let services = format!("tcp:{TCP},http:{HTTP},udp:{UDP}");
         let config = PlaneConfig::answering(&services).unwrap();
-        let (follows, until) = (sim.clone(), stop.clone());
-        plane.spawn(async move { follows.answer(config, until).await });
+        plane.spawn(sim.answer(config, stop.clone()));
         let mut lab = Self {
             sim,
             net,
@@ -484,5 +483,57 @@ async fn a_port_in_use_is_told_and_taken_when_it_is_free() {
     lab.call("updateVirtualMachine", &[("id", &vm), ("displayname", "x")])
         .await;
     lab.answered_by(lab.ip(5), "a").await;
+    lab.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forwarding_and_firewall_rules_lead_into_an_isolated_network() {
+    let mut lab = Lab::new(209).await;
+    let (zone, offering) = lab.sim.world(|world| {
+        let name = "DefaultIsolatedNetworkOfferingWithSourceNatService";
+        let mut rows = world.catalogue.network_offerings.iter();
+        let row = rows.find(|row| row["name"] == name).unwrap();
+        let id = |row: &serde_json::Map<String, Value>| row["id"].as_str().unwrap().to_owned();
+        (id(&world.catalogue.zone), id(row))
+    });
+    let network = [
+        ("name", "i"),
+        ("zoneid", &zone),
+        ("networkofferingid", &offering),
+        ("gateway", "127.209.1.1"),
+        ("netmask", "255.255.255.0"),
+    ];
+    let network = lab.call("createNetwork", &network).await;
+    lab.tier = network["network"]["id"].as_str().unwrap().to_owned();
+    let vm = lab.vm("a", 5, &[("ipaddress", "127.209.1.5")]).await;
+    lab.answered_by(Ipv4Addr::new(127, 209, 1, 5), "a").await;
+    let address = lab
+        .created("associateIpAddress", &[("networkid", &lab.tier)])
+        .await;
+    let public = lab.sim.world(|world| world.addresses[&address].ip);
+    let port = HTTP.to_string();
+    let forward = [
+        ("ipaddressid", address.as_str()),
+        ("protocol", "tcp"),
+        ("publicport", &port),
+        ("privateport", &port),
+        ("virtualmachineid", &vm),
+        ("openfirewall", "false"),
+    ];
+    let forward = lab.created("createPortForwardingRule", &forward).await;
+    lab.refused(public).await;
+    let rule = [
+        ("ipaddressid", address.as_str()),
+        ("protocol", "tcp"),
+        ("startport", &port),
+        ("endport", &port),
+        ("cidrlist", "127.0.0.1/32"),
+    ];
+    lab.created("createFirewallRule", &rule).await;
+    lab.answered_by(public, "a").await;
+    assert!(http_from(lab.ip(77), public).await.is_err());
+    lab.call("deletePortForwardingRule", &[("id", &forward)])
+        .await;
+    lab.refused(public).await;
     lab.end().await;
 }

@@ -1,6 +1,9 @@
 //! The command line of the simulator: running one, and what can be done to one that runs.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -47,12 +50,40 @@ pub struct SimArgs {
     /// Where to keep the simulated world between runs.
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
+    /// What its machines answer where a VPC lies in 127.0.0.0/8, like tcp:22,http:80,udp:5060;
+    /// `none` leaves it to those that say it themselves. Without it no VPC may lie there.
+    #[arg(long, value_name = "KIND:PORT,…")]
+    pub answer: Option<String>,
+    /// Its public addresses, in place of the usual ones.
+    #[arg(long, value_name = "FIRST-LAST", value_parser = addresses)]
+    pub public_range: Option<(Ipv4Addr, Ipv4Addr)>,
     /// A scenario to play from the beginning: a file, or the name of one that is shipped.
     #[arg(long, value_name = "FILE|NAME")]
     pub scenario: Option<String>,
     /// Deliver webhooks to this machine too, which CloudStack refuses.
     #[arg(long)]
     pub webhooks_to_loopback: bool,
+}
+
+/// How many public addresses may be asked for: those of a `/16`.
+const ADDRESSES_MAX: u32 = 65_536;
+
+/// Reads `127.17.0.10-127.17.0.250`.
+fn addresses(word: &str) -> Result<(Ipv4Addr, Ipv4Addr), String> {
+    let (first, last) = word
+        .split_once('-')
+        .ok_or("write FIRST-LAST, like 127.17.0.10-127.17.0.250")?;
+    let read = |word: &str| {
+        let address: Result<Ipv4Addr, _> = word.trim().parse();
+        address.map_err(|_| format!("{word} is no IPv4 address"))
+    };
+    let (first, last) = (read(first)?, read(last)?);
+    let more = u32::from(last).checked_sub(u32::from(first));
+    match more {
+        None => Err(format!("{last} comes before {first}")),
+        Some(more) if more >= ADDRESSES_MAX => Err(format!("at most {ADDRESSES_MAX} addresses")),
+        Some(_) => Ok((first, last)),
+    }
 }
 
 /// What can be done to a simulator that runs.

@@ -109,3 +109,14 @@ fn what_makes_no_sense_is_refused() {
         assert_eq!(error.exit_code(), 2, "{line}");
     }
 }
+
+#[test]
+fn a_range_of_public_addresses_is_read_and_held_in_bounds() {
+    let range = |range: &str| parse(&format!("weir sim --public-range {range}"));
+    let refused = |word: &str| range(word).expect_err("no range").to_string();
+    assert!(range("127.17.0.10-127.17.0.250").is_ok());
+    assert!(refused("127.17.0.10").contains("write FIRST-LAST"));
+    assert!(refused("127.17.0.10-x").contains("x is no IPv4 address"));
+    assert!(refused("127.17.0.10-127.17.0.9").contains("127.17.0.9 comes before 127.17.0.10"));
+    assert!(refused("127.0.0.0-127.255.0.0").contains("at most 65536 addresses"));
+}

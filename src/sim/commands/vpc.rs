@@ -62,8 +62,8 @@ pub(crate) fn create(call: &mut Call<'_>) -> Answered {
     let cidr = call.text("cidr").unwrap_or_default();
     let subnet = Subnet::parse(cidr)
         .ok_or_else(|| ApiError::value(format!("Invalid CIDR specified {cidr}")))?;
-    // Loopback ranges are the simulator's own: its machines can then answer on this computer.
-    if !subnet.is_private() && !subnet.is_loopback() {
+    let answers = call.world.settings.guest_cidr_loopback && subnet.is_loopback();
+    if !subnet.is_private() && !answers {
         return Err(ApiError::value(format!(
             "Guest Cidr {cidr} is not RFC1918 compliant"
         )));

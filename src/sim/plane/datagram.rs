@@ -11,7 +11,7 @@ use tokio::task::{Id, JoinSet};
 
 use super::Shared;
 use super::flow::Flow;
-use super::gate::{self, Place, Way};
+use super::gate::{self, From, Place, Way};
 use super::guest::DATAGRAM_MAX;
 
 /// A peer's way to a machine.
@@ -74,7 +74,7 @@ impl Post {
         let (shared, place) = (&self.shared, self.place);
         let ways = shared
             .sim
-            .peek(|world, _| gate::ways(world, place, *peer.ip()));
+            .peek(|world, _| gate::ways(world, place, From::Source(*peer.ip())));
         let known = self.sessions.get(&peer);
         if known.is_none_or(|session| !ways.contains(&session.way)) {
             self.sessions.remove(&peer);

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::Limits;
-use super::gate::{self, Place, Way};
+use super::gate::{self, From, Place, Way};
 use crate::sim::world::World;
 
 /// Somebody who reaches a machine by a public address.
@@ -24,7 +24,7 @@ pub(super) struct Flow {
 impl Flow {
     /// Whether it may go on.
     pub(super) fn passes(&self, world: &World) -> bool {
-        gate::ways(world, self.place, self.source).contains(&self.way)
+        gate::ways(world, self.place, From::Source(self.source)).contains(&self.way)
     }
 }
 

@@ -1,10 +1,12 @@
 //! Which packets to a public address pass, and where they go.
 //!
-//! Asked anew for every connection and every datagram. Static NAT leads to a machine; the ACL list
-//! of the machine's tier decides. Its ingress rules are tried in the order of their numbers, the
-//! first that fits counts, and what no rule is about is denied. Where CloudStack's router would
-//! drop a packet without a word, a connection here is refused or reset. What machines send of their
-//! own accord is not carried, so egress rules decide nothing.
+//! Asked anew for every connection and every datagram. Static NAT leads to a machine, a
+//! port-forwarding rule to a port of one, a load-balancer rule to one of several. In a tier the ACL
+//! list decides: its ingress rules are tried in the order of their numbers, the first that fits
+//! counts, and what no rule is about is denied. In an isolated network the firewall rules of the
+//! address decide, which only allow. Where CloudStack's router would drop a packet without a word,
+//! a connection here is refused or reset. What machines send of their own accord is not carried, so
+//! egress rules decide nothing.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -12,7 +14,7 @@ use ipnet::Ipv4Net;
 
 use super::service::Protocol;
 use crate::sim::world::index::AddressKey;
-use crate::sim::world::{AclItem, Address, Guest, Uuid, Vm, VmState, World};
+use crate::sim::world::{AclItem, Address, Guest, RuleState, Uuid, Vm, VmState, World};
 
 /// A place on the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,89 +30,178 @@ pub(super) struct Way {
     pub(super) to: SocketAddrV4,
 }
 
+/// Whose packets are asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum From {
+    /// Those of this address.
+    Source(Ipv4Addr),
+    /// Anybody's at all: whether it is worth while to listen.
+    Anybody,
+}
+
+/// What an address leads to, before anything is let in.
+pub(super) struct Lead {
+    pub(super) protocol: Protocol,
+    /// The first and last port of the address.
+    pub(super) public: (u16, u16),
+    /// The port of the machine that the first one leads to.
+    pub(super) private: u16,
+    pub(super) vm: Uuid,
+    pub(super) ip: Ipv4Addr,
+    network: Uuid,
+    /// Whom the rule itself lets in; everybody if it names nobody.
+    sources: Vec<String>,
+}
+
 /// Whether anything listens on a machine's ports, even if it then says nothing.
 pub(super) fn listens(vm: &Vm) -> bool {
     matches!(vm.state, VmState::Running | VmState::Migrating) && vm.guest != Guest::Dead
 }
 
-/// Where packets from `source` to a public place may go, if anywhere.
-pub(super) fn ways(world: &World, place: Place, source: Ipv4Addr) -> Vec<Way> {
+/// Where packets to a public place may go, if anywhere.
+pub(super) fn ways(world: &World, place: Place, from: From) -> Vec<Way> {
     let Some(address) = world.addresses.one(&AddressKey::Ip(*place.at.ip())) else {
         return Vec::new();
     };
-    if admits(world, address, place) != Admission::Nobody && passes(world, address, place, source) {
-        leads(world, address, place)
-    } else {
-        Vec::new()
-    }
-}
-
-/// Where packets to a public place are sent, whoever sent them.
-pub(super) fn leads(world: &World, address: &Address, place: Place) -> Vec<Way> {
-    let nat = address.static_nat.as_ref();
-    let ways = nat.map(|nat| Way {
-        vm: nat.vm.clone(),
-        to: SocketAddrV4::new(nat.ip, place.at.port()),
-    });
-    let listens = |way: &Way| world.vms.get(&way.vm).is_some_and(listens);
-    ways.into_iter().filter(listens).collect()
-}
-
-/// Whom the rules about a public place let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Admission {
-    Nobody,
-    Some,
-}
-
-/// Whether there is anybody whom the rules let in.
-pub(super) fn admits(world: &World, address: &Address, place: Place) -> Admission {
-    for rule in rules(world, address, place) {
-        let everybody = cidrs(rule).any(|range| range.prefix_len() == 0);
-        match (is_allow(rule), everybody) {
-            (true, _) => return Admission::Some,
-            (false, true) => return Admission::Nobody,
-            (false, false) => {}
+    let port = place.at.port();
+    let mut ways = Vec::new();
+    for lead in leads(world, address) {
+        let (first, last) = lead.public;
+        if lead.protocol != place.protocol || !(first..=last).contains(&port) {
+            continue;
+        }
+        let to = SocketAddrV4::new(lead.ip, lead.private.saturating_add(port - first));
+        let listens = world.vms.get(&lead.vm).is_some_and(listens);
+        if listens && passes(world, address, (&lead, to.port(), port), from) {
+            ways.push(Way { vm: lead.vm, to });
         }
     }
-    Admission::Nobody
+    ways
 }
 
-fn passes(world: &World, address: &Address, place: Place, source: Ipv4Addr) -> bool {
-    let rules = rules(world, address, place);
+/// What an address leads to.
+pub(super) fn leads(world: &World, address: &Address) -> Vec<Lead> {
+    let mut leads = Vec::new();
+    if let (Some(nat), Some(network)) = (&address.static_nat, &address.network) {
+        leads.extend([Protocol::Tcp, Protocol::Udp].map(|protocol| Lead {
+            protocol,
+            public: (0, u16::MAX),
+            private: 0,
+            vm: nat.vm.clone(),
+            ip: nat.ip,
+            network: network.clone(),
+            sources: Vec::new(),
+        }));
+    }
+    for rule in world.port_forwardings_at(&address.id) {
+        if let (Some(protocol), RuleState::Active) = (Protocol::named(&rule.protocol), rule.state) {
+            leads.push(Lead {
+                protocol,
+                public: rule.public,
+                private: rule.private.0,
+                vm: rule.vm.clone(),
+                ip: rule.guest_ip,
+                network: rule.network.clone(),
+                sources: rule.sources.clone(),
+            });
+        }
+    }
+    for rule in world.load_balancers_at(&address.id) {
+        let (Some(protocol), RuleState::Active) = (Protocol::named(&rule.protocol), rule.state)
+        else {
+            continue;
+        };
+        let sources = rule.sources.as_deref().unwrap_or_default();
+        let sources: Vec<String> = ranges(sources.split([',', ' ']))
+            .map(|r| r.to_string())
+            .collect();
+        leads.extend(rule.members.iter().map(|member| Lead {
+            protocol,
+            public: (rule.public_port, rule.public_port),
+            private: rule.private_port,
+            vm: member.vm.clone(),
+            ip: member.ip,
+            network: rule.network.clone(),
+            sources: sources.clone(),
+        }));
+    }
+    leads
+}
+
+/// Whether the rules let somebody in: those of the tier, which see the machine's port, or those of
+/// the address, which see its own.
+fn passes(
+    world: &World,
+    address: &Address,
+    (lead, private, public): (&Lead, u16, u16),
+    from: From,
+) -> bool {
+    let texts = || lead.sources.iter().map(String::as_str);
+    if !lead.sources.is_empty() && !fits(ranges(texts()), from, Action::Allow) {
+        return false;
+    }
+    let Some(network) = world.networks.get(&lead.network) else {
+        return false;
+    };
+    if network.vpc.is_none() {
+        return world
+            .firewall_rules_at(&address.id)
+            .into_iter()
+            .any(|rule| {
+                let (first, last) = rule.ports.unwrap_or((0, u16::MAX));
+                rule.state == RuleState::Active
+                    && lead.protocol.is_meant_by(&rule.protocol)
+                    && (first..=last).contains(&public)
+                    && fits(
+                        ranges(rule.sources.iter().map(String::as_str)),
+                        from,
+                        Action::Allow,
+                    )
+            });
+    }
+    let list = network.acl.as_deref();
+    let rules = list.map(|list| world.rules_of(list)).unwrap_or_default();
     let first = rules
         .into_iter()
-        .find(|rule| cidrs(rule).any(|range| range.contains(&source)));
-    first.is_some_and(is_allow)
+        .filter(|rule| is_about(rule, lead.protocol, private))
+        .map(|rule| (rule, action(rule)))
+        .find(|(rule, action)| fits(ranges(rule.cidr_list.split(',')), from, *action));
+    first.is_some_and(|(_, action)| action == Action::Allow)
 }
 
-/// The ingress rules about a port of the tier that an address leads to, in their order.
-fn rules<'world>(world: &'world World, address: &Address, place: Place) -> Vec<&'world AclItem> {
-    let tier = address
-        .network
-        .as_ref()
-        .and_then(|id| world.networks.get(id));
-    let list = tier.and_then(|tier| tier.acl.as_deref());
-    let rules = list.map(|list| world.rules_of(list)).unwrap_or_default();
-    let ingress = |rule: &&AclItem| rule.active && rule.traffic.eq_ignore_ascii_case("ingress");
-    let rules = rules.into_iter().filter(ingress);
-    rules.filter(|rule| is_about(rule, place)).collect()
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Allow,
+    Deny,
 }
 
-fn is_about(rule: &AclItem, place: Place) -> bool {
-    let Place { protocol, at } = place;
-    let named = rule.protocol == "all" || rule.protocol == protocol.to_string();
-    let numbered = rule.protocol.parse() == Ok(protocol.number());
+fn action(rule: &AclItem) -> Action {
+    if rule.action.eq_ignore_ascii_case("allow") {
+        Action::Allow
+    } else {
+        Action::Deny
+    }
+}
+
+fn is_about(rule: &AclItem, protocol: Protocol, port: u16) -> bool {
     let first = rule.start_port.unwrap_or(0);
     let last = rule.end_port.or(rule.start_port).unwrap_or(u16::MAX);
-    (named || numbered) && (first..=last).contains(&at.port())
+    rule.active
+        && rule.traffic.eq_ignore_ascii_case("ingress")
+        && protocol.is_meant_by(&rule.protocol)
+        && (first..=last).contains(&port)
 }
 
-fn is_allow(rule: &AclItem) -> bool {
-    rule.action.eq_ignore_ascii_case("allow")
+fn ranges<'text>(texts: impl Iterator<Item = &'text str>) -> impl Iterator<Item = Ipv4Net> {
+    texts.filter_map(|range| range.trim().parse().ok())
 }
 
-fn cidrs(rule: &AclItem) -> impl Iterator<Item = Ipv4Net> {
-    let ranges = rule.cidr_list.split(',').map(str::trim);
-    ranges.filter_map(|range| range.parse().ok())
+/// Whether a rule decides on somebody. It lets in somebody if it allows anything, and nobody at all
+/// if it denies everything.
+fn fits(mut ranges: impl Iterator<Item = Ipv4Net>, from: From, action: Action) -> bool {
+    match (from, action) {
+        (From::Source(source), _) => ranges.any(|range| range.contains(&source)),
+        (From::Anybody, Action::Allow) => ranges.next().is_some(),
+        (From::Anybody, Action::Deny) => ranges.any(|range| range.prefix_len() == 0),
+    }
 }

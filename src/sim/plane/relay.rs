@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::Shared;
 use super::flow::Flow;
-use super::gate::{self, Place};
+use super::gate::{self, From, Place};
 
 /// How long a machine may take to accept: the loopback needs no time, a full queue takes for ever.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -71,7 +71,9 @@ async fn relay(
     client: &TcpStream,
     source: Ipv4Addr,
 ) -> Option<(Flow, TcpStream)> {
-    let ways = shared.sim.peek(|world, _| gate::ways(world, place, source));
+    let ways = shared
+        .sim
+        .peek(|world, _| gate::ways(world, place, From::Source(source)));
     let way = shared.flows.choose(ways)?;
     let connected = tokio::time::timeout(CONNECT, connect(source, way.to)).await;
     let guest = connected.ok()?.ok()?;

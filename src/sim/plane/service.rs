@@ -21,12 +21,20 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Its number in an IP header, which a rule may name instead.
-    pub(super) fn number(self) -> u8 {
-        match self {
-            Self::Tcp => 6,
-            Self::Udp => 17,
-        }
+    /// The one with this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        [Self::Tcp, Self::Udp]
+            .into_iter()
+            .find(|protocol| protocol.to_string() == name)
+    }
+
+    /// Whether a rule that says `word` is about it: its name, its number in an IP header, or all.
+    pub(super) fn is_meant_by(self, word: &str) -> bool {
+        let number = match self {
+            Self::Tcp => "6",
+            Self::Udp => "17",
+        };
+        word == "all" || word == number || word.eq_ignore_ascii_case(&self.to_string())
     }
 }
 

@@ -1,15 +1,15 @@
 //! What should be bound, read off the world: the ports of every machine that runs, and those of the
 //! public addresses that lead to one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
-use super::gate::{self, Admission, Place};
+use super::gate::{self, From, Place};
 use super::responder::Machine;
 use super::service::Service;
 use super::{PlaneConfig, Problem};
-use crate::sim::world::{Address, AddressState, Guest, Vm, World};
+use crate::sim::world::{Address, AddressState, Guest, Nic, Vm, World};
 
 /// The detail, or the tag, by which a machine says itself what it answers.
 const ANSWER: &str = "answer";
@@ -65,7 +65,16 @@ fn is_ours(ip: Ipv4Addr) -> bool {
 
 impl Wanted {
     fn add_machine(&mut self, world: &World, config: &PlaneConfig, vm: &Vm) {
-        let addresses: Vec<Ipv4Addr> = vm.nics.iter().map(|nic| nic.ip).collect();
+        let further = |nic: &Nic| {
+            nic.secondary
+                .iter()
+                .map(|other| other.ip)
+                .collect::<Vec<_>>()
+        };
+        let cards = vm.nics.iter();
+        let addresses: Vec<Ipv4Addr> = cards
+            .flat_map(|nic| further(nic).into_iter().chain([nic.ip]))
+            .collect();
         if !addresses.iter().any(|ip| is_ours(*ip)) {
             return;
         }
@@ -101,16 +110,10 @@ impl Wanted {
         }
     }
 
-    /// The ports of an address that lead to a port that its machine answers, as far as the rules
-    /// let anybody in.
+    /// The ports of an address at which the rules let anybody in.
     fn add_address(&mut self, world: &World, config: &PlaneConfig, address: &Address) {
-        for service in reachable(world, config, address) {
-            let place = Place {
-                protocol: service.protocol,
-                at: SocketAddrV4::new(address.ip, service.port),
-            };
-            let leads = !gate::leads(world, address, place).is_empty();
-            if leads && gate::admits(world, address, place) == Admission::Some {
+        for place in reachable(world, config, address) {
+            if !gate::ways(world, place, From::Anybody).is_empty() {
                 self.add(config, place, (Use::Public, Mood::Answering));
             }
         }
@@ -152,10 +155,29 @@ fn services(world: &World, config: &PlaneConfig, vm: &Vm) -> Result<Vec<Service>
     }
 }
 
-/// The ports of a public address, as services, behind which something might answer.
-fn reachable(world: &World, config: &PlaneConfig, address: &Address) -> Vec<Service> {
-    let nat = address.static_nat.as_ref();
-    let vm = nat.and_then(|nat| world.vms.get(&nat.vm));
-    vm.and_then(|vm| services(world, config, vm).ok())
-        .unwrap_or_default()
+/// The ports of a public address that lead to a port which its machine answers.
+fn reachable(world: &World, config: &PlaneConfig, address: &Address) -> BTreeSet<Place> {
+    let mut places = BTreeSet::new();
+    for lead in gate::leads(world, address) {
+        let services = world
+            .vms
+            .get(&lead.vm)
+            .map(|vm| services(world, config, vm));
+        let services = services.and_then(Result::ok).unwrap_or_default();
+        for service in services
+            .iter()
+            .filter(|known| known.protocol == lead.protocol)
+        {
+            let (first, last) = lead.public;
+            let further = service.port.checked_sub(lead.private);
+            let port = further.and_then(|further| first.checked_add(further));
+            if let Some(port) = port.filter(|port| *port <= last) {
+                places.insert(Place {
+                    protocol: lead.protocol,
+                    at: SocketAddrV4::new(address.ip, port),
+                });
+            }
+        }
+    }
+    places
 }

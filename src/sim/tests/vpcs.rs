@@ -218,3 +218,21 @@ async fn a_bad_range_is_refused_at_once() {
     );
     assert_eq!(cloud.refusal("createVPC", &with("8.8.0.0/16")).await.0, 431);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_vpc_on_this_computer_is_refused_unless_the_setting_allows_it() {
+    let cloud = Cloud::new(Profile::Instant);
+    let vpc = [
+        ("name", "v"),
+        ("cidr", "127.16.0.0/16"),
+        ("zoneid", cloud.zone.as_str()),
+        ("vpcofferingid", cloud.vpc_offering.as_str()),
+    ];
+    let (status, text) = cloud.refusal("createVPC", &vpc).await;
+    let expected = "Guest Cidr 127.16.0.0/16 is not RFC1918 compliant";
+    assert_eq!((status, text.as_str()), (431, expected));
+    cloud
+        .sim
+        .world(|world| world.settings.guest_cidr_loopback = true);
+    cloud.done("createVPC", &vpc).await;
+}

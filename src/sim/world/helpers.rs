@@ -71,22 +71,17 @@ impl Subnet {
         self.first < address && address < self.last()
     }
 
-    /// Whether machines may live in it: within the private ranges of RFC 1918, as in CloudStack, or
-    /// on this host itself, where something real can answer on their addresses.
+    /// Whether it lies within the private ranges of RFC 1918, in which machines may live.
     pub(crate) fn is_private(self) -> bool {
-        [
-            "10.0.0.0/8",
-            "172.16.0.0/12",
-            "192.168.0.0/16",
-            "127.0.0.0/8",
-        ]
-        .iter()
-        .filter_map(|range| Self::parse(range))
-        .any(|range| range.holds(self))
+        ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
+            .iter()
+            .filter_map(|range| Self::parse(range))
+            .any(|range| range.holds(self))
     }
 
+    /// Whether it lies on this computer, where something real can answer on machines' addresses.
     pub(crate) fn is_loopback(self) -> bool {
-        Ipv4Addr::from(self.first).is_loopback()
+        Self::around(Ipv4Addr::LOCALHOST, 8).holds(self)
     }
 
     /// One of the addresses that are not `taken`, which is sorted; `pick` chooses among so many.

@@ -67,6 +67,9 @@ pub struct Settings {
     /// Whether webhooks may lead to this machine itself, which CloudStack refuses.
     #[serde(default)]
     pub webhooks_to_loopback: bool,
+    /// `simulator.guest.cidr.loopback`: whether a VPC may lie in 127.0.0.0/8, where its machines
+    /// can answer on this computer. A real CloudStack has no such setting and refuses.
+    pub guest_cidr_loopback: bool,
     /// The memory of a host, in MiB, that machines are placed by.
     pub host_memory_mib: i64,
     /// The processors of a host together, in MHz, that machines are placed by.
@@ -88,6 +91,7 @@ impl Default for Settings {
             api_throttling_max: None,
             default_page_size: 500,
             clock_skew: 0,
+            guest_cidr_loopback: false,
             webhooks_to_loopback: false,
             host_memory_mib: 262_144,
             host_cpu_mhz: 262_144,

@@ -128,6 +128,7 @@ impl World {
             clock: clock.clone(),
             state_file: None,
         });
+        sim.world(|world| world.settings.guest_cidr_loopback = true);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}/client/api", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
