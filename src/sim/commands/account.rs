@@ -181,7 +181,8 @@ pub(crate) fn set_limit(call: &mut Call<'_>) -> Answered {
     Ok(Answer::Object(json!({"resourcelimit": row})))
 }
 
-/// Whether an account has anything of this type.
-pub(super) fn owns(world: &World, account: &str, resource: &str) -> bool {
-    used(world, account, resource) > 0
+/// Whether an account has anything that must not be left without an owner.
+pub(super) fn owns_something(world: &World, account: &str) -> bool {
+    let kept = ["user_vm", "network", "vpc", "volume", "public_ip"];
+    kept.iter().any(|what| used(world, account, what) > 0)
 }

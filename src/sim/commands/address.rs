@@ -2,19 +2,16 @@
 
 use std::net::Ipv4Addr;
 
-use serde_json::json;
-
 use super::Answer;
 use super::call::{Answered, Call};
 use super::declare::{Command, by_admin, class, job, sync};
+use super::network::isolated_networks;
 use crate::sim::effects::network::{enable_nat as point, give};
 use crate::sim::events::Subject;
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
 use crate::sim::view::{net, vm as vm_view};
-use crate::sim::world::{
-    Address, AddressState, GuestType, Kind, Network, StaticNat, Uuid, Vm, quoted_address,
-};
+use crate::sim::world::{Address, AddressState, Kind, StaticNat, Uuid, Vm, quoted_address};
 
 /// The commands of this file.
 pub(super) const COMMANDS: &[Command] = &[
@@ -128,17 +125,11 @@ fn destination(call: &Call<'_>) -> Result<(Option<Uuid>, Option<Uuid>), ApiError
 
 /// The one isolated network of the account, which a request for a zone's address means.
 fn only_network(call: &Call<'_>) -> Result<Uuid, ApiError> {
-    let mine = call.world.networks.values().filter(|network| {
-        network.account == call.caller.account
-            && network.vpc.is_none()
-            && network.guest_type == GuestType::Isolated
-    });
-    let mine: Vec<&Network> = mine.collect();
-    match mine.as_slice() {
+    match isolated_networks(call).as_slice() {
         [] => Err(ApiError::value(
             "Account doesn't have any Isolated networks in the zone",
         )),
-        [network] => Ok(network.id.clone()),
+        [network] => Ok(network.clone()),
         _ => Err(ApiError::value(
             "Account has more than one Isolated network in the zone",
         )),
@@ -268,7 +259,7 @@ pub(crate) fn enable_nat(call: &mut Call<'_>) -> Answered {
     );
     let subject = Subject::address(call.world, &address.id);
     call.report("STATICNAT.ENABLE", "Completed", false, text, subject);
-    Ok(Answer::Object(json!({"success": true})))
+    Ok(Answer::success())
 }
 
 /// The network that a static NAT is to bind the address to.

@@ -5,10 +5,9 @@ use serde_json::json;
 use super::Answer;
 use super::call::{Answered, Call};
 use super::declare::{Command, class, job, sync};
-use super::forward::bind;
 use super::rule::{
-    Claim, Purpose, check_service, cidrs, network_for, open_firewall, opens_firewall, own_address,
-    port, refuse_clash,
+    Claim, Purpose, bind, check_protocol, check_service, cidrs, network_for, open_firewall,
+    opens_firewall, own_address, port, refuse_clash,
 };
 use crate::sim::effects::rule::{Change, RuleWork};
 use crate::sim::jobs::Work;
@@ -124,12 +123,8 @@ fn protocol(call: &Call<'_>) -> Result<Option<String>, ApiError> {
     let Some(name) = call.text("protocol").map(str::to_lowercase) else {
         return Ok(None);
     };
-    if ["tcp", "udp", "tcp-proxy", "ssl"].contains(&name.as_str()) {
-        Ok(Some(name))
-    } else {
-        let text = format!("Protocol {name} is not supported in zone 2");
-        Err(ApiError::value(text))
-    }
+    check_protocol(&name, &["tcp", "udp", "tcp-proxy", "ssl"])?;
+    Ok(Some(name))
 }
 
 /// `createLoadBalancerRule`. In a VPC it binds the address to the tier.

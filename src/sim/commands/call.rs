@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::declare::Command;
 use super::scope::Scope;
@@ -277,6 +277,17 @@ impl Call<'_> {
         let id = job.id.clone();
         self.world.submit(job);
         Ok(Answer::Job { created, job: id })
+    }
+
+    /// Submits a job of something that was done at once, with nothing to show.
+    pub(crate) fn settled(&mut self, instance: Uuid) -> Answered {
+        let result = json!({"success": true});
+        self.submit(Work::Settled { result }, Some(instance), None)
+    }
+
+    /// The name that people see: the one that was given, or the other name.
+    pub(crate) fn display_text(&self, name: &str) -> String {
+        self.text("displaytext").unwrap_or(name).to_owned()
     }
 
     /// The job id that the client chose. It is checked after the resource was created, so a

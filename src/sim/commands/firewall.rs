@@ -2,7 +2,9 @@
 
 use super::call::{Answered, Call};
 use super::declare::{Command, class, job, sync};
-use super::rule::{Claim, Purpose, check_service, cidrs, own_address, ports, refuse_clash};
+use super::rule::{
+    Claim, Purpose, check_protocol, check_service, cidrs, own_address, ports, refuse_clash,
+};
 use crate::sim::effects::rule::RuleWork;
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
@@ -73,10 +75,7 @@ fn traffic(call: &Call<'_>) -> Result<Traffic, ApiError> {
     let ports = ports(call, "startport", "endport")?;
     let kind: Option<i32> = call.parsed("icmptype")?;
     let code: Option<i32> = call.parsed("icmpcode")?;
-    if !["tcp", "udp", "icmp", "all"].contains(&protocol.as_str()) {
-        let text = format!("Protocol {protocol} is not supported in zone 2");
-        return Err(ApiError::value(text));
-    }
+    check_protocol(&protocol, &["tcp", "udp", "icmp", "all"])?;
     let icmp = protocol == "icmp";
     if !icmp && (kind.is_some() || code.is_some()) {
         let text = "Can specify icmpCode and icmpType for ICMP protocol only";

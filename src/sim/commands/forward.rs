@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use super::call::{Answered, Call};
 use super::declare::{Command, class, job, sync};
 use super::rule::{
-    Claim, Purpose, check_service, cidrs, network_for, open_firewall, opens_firewall, own_address,
-    port, ports, refuse_clash,
+    Claim, Purpose, bind, check_protocol, check_service, cidrs, network_for, open_firewall,
+    opens_firewall, own_address, port, ports, refuse_clash,
 };
 use crate::sim::effects::rule::RuleWork;
 use crate::sim::jobs::Work;
@@ -107,10 +107,7 @@ fn create(call: &mut Call<'_>) -> Answered {
     let opens = opens_firewall(call, &address)?;
     let network = usable_network(call, &address)?;
     let (public, private) = both_sides(call)?;
-    if !["tcp", "udp"].contains(&protocol.as_str()) {
-        let text = format!("Protocol {protocol} is not supported in zone 2");
-        return Err(ApiError::value(text));
-    }
+    check_protocol(&protocol, &["tcp", "udp"])?;
     let guest_ip = guest_ip(call, &vm, &network.id)?;
     let claim = Claim {
         purpose: Purpose::PortForwarding,
@@ -155,13 +152,6 @@ fn usable_network(call: &Call<'_>, address: &Address) -> Result<Network, ApiErro
     let network = network_for(call, address, "port forwarding rule")?;
     check_service(call, address, &network, "PortForwarding")?;
     Ok(network)
-}
-
-/// Binds an address of a VPC to the tier that its first rule leads to.
-pub(super) fn bind(call: &mut Call<'_>, address: &Address, network: &Network) {
-    if let Some(address) = call.world.addresses.get_mut(&address.id) {
-        address.network = Some(network.id.clone());
-    }
 }
 
 /// `listPortForwardingRules`.

@@ -128,5 +128,5 @@ pub(crate) fn delete(call: &mut Call<'_>) -> Answered {
             vm.group = None;
         }
     }
-    Ok(Answer::Object(json!({"success": true})))
+    Ok(Answer::success())
 }

@@ -125,5 +125,5 @@ pub(crate) fn delete(call: &mut Call<'_>) -> Answered {
         );
         return Err(ApiError::value(text));
     }
-    Ok(Answer::Object(json!({"success": true})))
+    Ok(Answer::success())
 }

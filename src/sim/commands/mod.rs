@@ -88,6 +88,13 @@ pub(crate) enum Answer {
     Job { created: Option<Uuid>, job: Uuid },
 }
 
+impl Answer {
+    /// What a command answers that has nothing to show.
+    pub(crate) fn success() -> Self {
+        Self::Object(json!({"success": true}))
+    }
+}
+
 /// What running a command came to.
 #[derive(Debug)]
 pub(crate) struct Ran {

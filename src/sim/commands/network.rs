@@ -130,9 +130,7 @@ fn add(call: &mut Call<'_>, offering: &Row, plan: Plan) -> Result<Uuid, ApiError
     let network = Network {
         number: call.world.next_number(Kind::Network),
         id: call.world.fresh_id(),
-        display_text: call
-            .owned_text("displaytext")
-            .unwrap_or_else(|| name.clone()),
+        display_text: call.display_text(&name),
         name,
         guest_type,
         gateway: range.gateway,
@@ -167,6 +165,17 @@ fn add(call: &mut Call<'_>, offering: &Row, plan: Plan) -> Result<Uuid, ApiError
     let subject = Subject::network(call.world, &id);
     call.report("NETWORK.CREATE", "Completed", false, description, subject);
     Ok(id)
+}
+
+/// The isolated networks of the account outside of VPCs.
+pub(super) fn isolated_networks(call: &Call<'_>) -> Vec<Uuid> {
+    let networks = call.world.networks.values();
+    let mine = networks.filter(|network| {
+        network.account == call.caller.account
+            && network.vpc.is_none()
+            && network.guest_type == GuestType::Isolated
+    });
+    mine.map(|network| network.id.clone()).collect()
 }
 
 /// The isolated network that a deploy without networks makes for an account that has none.

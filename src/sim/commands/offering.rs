@@ -78,9 +78,7 @@ pub(crate) fn create_service(call: &mut Call<'_>) -> Answered {
             "For creating a custom compute offering cpu, cpu speed and memory all should be null";
         return Err(ApiError::value(text));
     }
-    let text = call
-        .owned_text("displaytext")
-        .unwrap_or_else(|| name.clone());
+    let text = call.display_text(&name);
     let row = RowOf::new()
         .set("id", call.world.fresh_id())
         .set("name", name.as_str())
@@ -115,19 +113,19 @@ pub(crate) fn create_service(call: &mut Call<'_>) -> Answered {
     Ok(Answer::Object(json!({"serviceoffering": row})))
 }
 
-fn gone() -> Answered {
-    Ok(Answer::Object(json!({"success": true})))
-}
-
-/// `deleteServiceOffering`: machines that were made from it keep what they have.
-pub(crate) fn delete_service(call: &mut Call<'_>) -> Answered {
-    let id = call.required_id("id", Kind::ServiceOffering)?;
-    let rows = &mut call.world.catalogue.service_offerings;
+/// Offers something no more: what was made from it keeps what it has.
+fn retire(rows: &mut [Row], id: &str) -> Answered {
     let row = rows.iter_mut().find(|row| Catalogue::text(row, "id") == id);
     if let Some(row) = row {
         row.insert("state".to_owned(), Value::from("Inactive"));
     }
-    gone()
+    Ok(Answer::success())
+}
+
+/// `deleteServiceOffering`.
+pub(crate) fn delete_service(call: &mut Call<'_>) -> Answered {
+    let id = call.required_id("id", Kind::ServiceOffering)?;
+    retire(&mut call.world.catalogue.service_offerings, &id)
 }
 
 /// `createDiskOffering`.
@@ -140,9 +138,7 @@ pub(crate) fn create_disk(call: &mut Call<'_>) -> Answered {
         let text = "Disksize is required for a non-customized disk offering";
         return Err(ApiError::value(text));
     }
-    let text = call
-        .owned_text("displaytext")
-        .unwrap_or_else(|| name.clone());
+    let text = call.display_text(&name);
     let row = RowOf::new()
         .set("id", call.world.fresh_id())
         .set("name", name)
@@ -165,12 +161,7 @@ pub(crate) fn create_disk(call: &mut Call<'_>) -> Answered {
 /// `deleteDiskOffering`.
 pub(crate) fn delete_disk(call: &mut Call<'_>) -> Answered {
     let id = call.required_id("id", Kind::DiskOffering)?;
-    let rows = &mut call.world.catalogue.disk_offerings;
-    let row = rows.iter_mut().find(|row| Catalogue::text(row, "id") == id);
-    if let Some(row) = row {
-        row.insert("state".to_owned(), Value::from("Inactive"));
-    }
-    gone()
+    retire(&mut call.world.catalogue.disk_offerings, &id)
 }
 
 /// `registerTemplate`. Nothing is downloaded: it is ready at once.
@@ -179,16 +170,11 @@ pub(crate) fn register_template(call: &mut Call<'_>) -> Answered {
     let (name, url) = (call.required("name")?, call.required("url")?);
     let known = ["http://", "https://", "ftp://"];
     if !known.iter().any(|scheme| url.starts_with(scheme)) {
-        let text = format!(
-            "Please specify a valid {}. Unsupported scheme in URL {url}",
-            "url"
-        );
+        let text = format!("Please specify a valid url. Unsupported scheme in URL {url}");
         return Err(ApiError::value(text));
     }
     let model = call.world.catalogue.templates.first().cloned();
-    let text = call
-        .owned_text("displaytext")
-        .unwrap_or_else(|| name.clone());
+    let text = call.display_text(&name);
     let admin = call.caller.admin;
     let owner = account_name(call.world, &call.caller.account).to_owned();
     let id = call.world.fresh_id();
@@ -200,12 +186,9 @@ pub(crate) fn register_template(call: &mut Call<'_>) -> Answered {
         .set("displaytext", text)
         .set("url", url)
         .set("account", owner)
+        .set("passwordenabled", flag("passwordenabled"))
+        .set("sshkeyenabled", flag("sshkeyenabled"))
         .set("ispublic", flag("ispublic") && admin)
-        .done();
-    let flags = ["passwordenabled", "sshkeyenabled"].map(|name| (name, flag(name)));
-    let row = flags
-        .into_iter()
-        .fold(RowOf::new().with(row), |row, (name, on)| row.set(name, on))
         .set("isfeatured", flag("isfeatured") && admin)
         .set("templatetype", "USER")
         .set("created", date(call.world.wall()))

@@ -1,7 +1,7 @@
 //! What the cloud knows of guests: operating systems, images that it has none of, hypervisors.
 
-use super::Answer;
 use super::call::{Answered, Call};
+use super::catalogue::nothing;
 use super::declare::{Command, sync};
 use crate::sim::view::RowOf;
 use crate::sim::world::catalogue::{Catalogue, Row};
@@ -22,7 +22,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "listIsos",
         "id:uuid name isofilter zoneid:uuid hypervisor isready:boolean ispublic:boolean \
          bootable:boolean showremoved:boolean tags:map @owned",
-        none,
+        nothing,
     ),
     sync("listHypervisors", "zoneid:uuid", hypervisors),
 ];
@@ -92,13 +92,4 @@ pub(crate) fn categories(call: &mut Call<'_>) -> Answered {
 pub(crate) fn hypervisors(call: &mut Call<'_>) -> Answered {
     let row = RowOf::new().set("name", "Simulator").done();
     call.page("hypervisor", &[row], Clone::clone)
-}
-
-/// A list of things that this cloud has none of.
-fn none(_call: &mut Call<'_>) -> Answered {
-    Ok(Answer::List {
-        key: "iso",
-        count: 0,
-        rows: Vec::new(),
-    })
 }

@@ -5,10 +5,10 @@
 
 use serde_json::{Value, json};
 
-use super::account::{account_row, user_row};
+use super::Answer;
+use super::account::{account_row, owns_something, user_row};
 use super::call::{Answered, Call};
 use super::declare::{Command, class, domain_admin, for_domain_admins, job, sync};
-use super::{Answer, account};
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
 use crate::sim::view::RowOf;
@@ -245,8 +245,7 @@ fn delete_account(call: &mut Call<'_>) -> Answered {
             .get(&id)
             .map(|row| row.created.is_none()),
     )?;
-    let owns = ["user_vm", "network", "vpc", "volume", "public_ip"];
-    if id == call.caller.home || owns.iter().any(|what| account::owns(call.world, &id, what)) {
+    if id == call.caller.home || owns_something(call.world, &id) {
         let text = format!("Unable to delete account {id}: it owns resources");
         return Err(ApiError::value(text));
     }
@@ -257,8 +256,7 @@ fn delete_account(call: &mut Call<'_>) -> Answered {
     }
     let number = call.world.accounts.remove(&id).map_or(0, |row| row.number);
     call.world.bury(Kind::Account, &id, number);
-    let result = json!({"success": true});
-    call.submit(Work::Settled { result }, Some(id), None)
+    call.settled(id)
 }
 
 /// Refuses to take out those whom every world has.
@@ -314,7 +312,7 @@ fn delete_user(call: &mut Call<'_>) -> Answered {
     came_with_the_cloud(call.world.users.get(&id).map(|row| row.created.is_none()))?;
     call.world.users.remove(&id);
     call.world.bury(Kind::User, &id, 0);
-    Ok(Answer::Object(json!({"success": true})))
+    Ok(Answer::success())
 }
 
 /// `registerUserKeys`: new keys, and the old ones no longer count.

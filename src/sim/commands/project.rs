@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::account;
+use super::account::owns_something;
 use super::call::{Answered, Call};
 use super::declare::{Command, class, job, sync};
 use crate::sim::jobs::Work;
@@ -144,9 +144,7 @@ fn create(call: &mut Call<'_>) -> Answered {
     let project = Project {
         id: call.world.fresh_id(),
         number: call.world.next_number(Kind::Project),
-        display_text: call
-            .owned_text("displaytext")
-            .unwrap_or_else(|| name.clone()),
+        display_text: call.display_text(&name),
         name,
         account,
         domain,
@@ -229,12 +227,8 @@ fn delete(call: &mut Call<'_>) -> Answered {
     let Some(project) = call.world.projects.get(&id).cloned() else {
         return Err(ApiError::unknown_id(call.command.name, "id", &id));
     };
-    let owns = ["user_vm", "network", "vpc", "volume", "public_ip"];
     let world = &mut *call.world;
-    if owns
-        .iter()
-        .any(|what| account::owns(world, &project.account, what))
-    {
+    if owns_something(world, &project.account) {
         return Err(ApiError::value(format!(
             "Can't delete the project yet because it has resources: {id}"
         )));
@@ -243,8 +237,7 @@ fn delete(call: &mut Call<'_>) -> Answered {
     world.accounts.remove(&project.account);
     world.limits.remove(&project.account);
     world.bury(Kind::Project, &id, project.number);
-    let result = json!({"success": true});
-    call.submit(Work::Settled { result }, Some(id), None)
+    call.settled(id)
 }
 
 /// `activateProject`.
@@ -279,8 +272,7 @@ fn add(call: &mut Call<'_>) -> Answered {
         project.members.retain(|member| member.account != account);
         project.members.push(ProjectMember { account, manages });
     }
-    let result = json!({"success": true});
-    call.submit(Work::Settled { result }, Some(id), None)
+    call.settled(id)
 }
 
 /// `deleteAccountFromProject`.
@@ -290,8 +282,7 @@ fn remove(call: &mut Call<'_>) -> Answered {
     if let Some(project) = call.world.projects.get_mut(&id) {
         project.members.retain(|member| member.account != account);
     }
-    let result = json!({"success": true});
-    call.submit(Work::Settled { result }, Some(id), None)
+    call.settled(id)
 }
 
 /// `listProjectAccounts`.

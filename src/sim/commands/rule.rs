@@ -144,6 +144,22 @@ pub(super) fn opens_firewall(call: &Call<'_>, address: &Address) -> Result<bool,
     }
 }
 
+/// Refuses a protocol that the router does not carry for rules of this kind.
+pub(super) fn check_protocol(protocol: &str, known: &[&str]) -> Result<(), ApiError> {
+    if known.contains(&protocol) {
+        return Ok(());
+    }
+    let text = format!("Protocol {protocol} is not supported in zone 2");
+    Err(ApiError::value(text))
+}
+
+/// Binds an address of a VPC to the tier that its first rule leads to.
+pub(super) fn bind(call: &mut Call<'_>, address: &Address, network: &Network) {
+    if let Some(address) = call.world.addresses.get_mut(&address.id) {
+        address.network = Some(network.id.clone());
+    }
+}
+
 /// Opens the firewall to everybody for a rule, unless it is open there already.
 pub(super) fn open_firewall(call: &mut Call<'_>, rule: &Uuid, address: &str, claim: &Claim<'_>) {
     let open = call.world.firewall_rules_at(address);

@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 
 use super::declare::Command;
 use super::{
-    account, acl, address, affinity, balance, catalogue, event, firewall, forward, job, key_pair,
-    network, people, plumbing, project, tag, vm_deploy, vm_life, vm_list, vm_update, vpc,
+    account, acl, address, affinity, balance, catalogue, event, firewall, forward, host,
+    instance_group, job, key_pair, network, offering, os, people, plumbing, project, server, tag,
+    user_data, vm_admin, vm_deploy, vm_life, vm_list, vm_update, volume, volume_list, vpc, webhook,
 };
 
 /// Every command that this cloud knows, file by file.
@@ -29,16 +30,16 @@ static FILES: &[&[Command]] = &[
     vm_list::COMMANDS,
     vm_life::COMMANDS,
     vm_update::COMMANDS,
-    super::host::COMMANDS,
-    super::instance_group::COMMANDS,
-    super::offering::COMMANDS,
-    super::os::COMMANDS,
-    super::server::COMMANDS,
-    super::user_data::COMMANDS,
-    super::vm_admin::COMMANDS,
-    super::volume::COMMANDS,
-    super::volume_list::COMMANDS,
-    super::webhook::COMMANDS,
+    host::COMMANDS,
+    instance_group::COMMANDS,
+    offering::COMMANDS,
+    os::COMMANDS,
+    server::COMMANDS,
+    user_data::COMMANDS,
+    vm_admin::COMMANDS,
+    volume::COMMANDS,
+    volume_list::COMMANDS,
+    webhook::COMMANDS,
     affinity::COMMANDS,
     key_pair::COMMANDS,
     tag::COMMANDS,

@@ -119,7 +119,7 @@ pub(crate) fn delete(call: &mut Call<'_>) -> Answered {
     }
     call.world.user_data.remove(&id);
     call.world.bury(Kind::UserData, &id, data.number);
-    Ok(Answer::Object(json!({"success": true})))
+    Ok(Answer::success())
 }
 
 /// `linkUserDataToTemplate`; without user data the link goes.

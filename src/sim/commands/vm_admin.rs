@@ -1,12 +1,12 @@
 //! What else is done to machines: keys and passwords made anew, moves to another host.
 
-use super::Answer;
 use super::call::{Answered, Call};
+use super::catalogue::nothing;
 use super::declare::{Command, admin_job, job, sync, vm};
 use super::vm_deploy::key_pairs;
 use crate::sim::jobs::{MachineChange, Work};
 use crate::sim::reply::ApiError;
-use crate::sim::world::Kind;
+use crate::sim::world::{Kind, Uuid};
 
 /// The commands of this file.
 pub(super) const COMMANDS: &[Command] = &[
@@ -36,31 +36,30 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
 ];
 
-fn change(call: &mut Call<'_>, name: &str, change: MachineChange) -> Answered {
-    let vm = call.own_vm(name)?;
+fn change(call: &mut Call<'_>, vm: Uuid, change: MachineChange) -> Answered {
     let instance = Some(vm.clone());
     call.submit(Work::Machine { vm, change }, instance, None)
 }
 
 /// `resetSSHKeyForVirtualMachine`. Whether it is stopped is found out by the job.
 pub(crate) fn reset_keys(call: &mut Call<'_>) -> Answered {
-    call.own_vm("id")?;
+    let vm = call.own_vm("id")?;
     if call.text("keypair").is_none() && call.text("keypairs").is_none() {
         let text = "KeyPair(s) must be specified";
         return Err(ApiError::value(text));
     }
     let keys = key_pairs(call)?;
-    change(call, "id", MachineChange::Keys(keys))
+    change(call, vm, MachineChange::Keys(keys))
 }
 
 /// `resetPasswordForVirtualMachine`.
 pub(crate) fn reset_password(call: &mut Call<'_>) -> Answered {
-    call.own_vm("id")?;
+    let vm = call.own_vm("id")?;
     let password = match call.owned_text("password") {
         Some(password) => password,
         None => call.world.chance.text(8),
     };
-    change(call, "id", MachineChange::Password(password))
+    change(call, vm, MachineChange::Password(password))
 }
 
 /// `migrateVirtualMachine`, to a host or wherever there is room.
@@ -70,7 +69,8 @@ pub(crate) fn migrate(call: &mut Call<'_>) -> Answered {
         let text = "Please specify a host or storage as destination, or pass 'autoselect=true' to automatically select a destination host which do not require storage migration";
         return Err(ApiError::value(text));
     }
-    change(call, "virtualmachineid", MachineChange::Migrate { host })
+    let vm = call.own_vm("virtualmachineid")?;
+    change(call, vm, MachineChange::Migrate { host })
 }
 
 /// `getVMPassword`: none is kept here for anybody to fetch.
@@ -84,9 +84,5 @@ pub(crate) fn password(call: &mut Call<'_>) -> Answered {
 /// `listVirtualMachinesUsageHistory`: no samples are kept.
 pub(crate) fn history(call: &mut Call<'_>) -> Answered {
     call.id("id", Kind::Vm)?;
-    Ok(Answer::List {
-        key: "virtualmachine",
-        count: 0,
-        rows: Vec::new(),
-    })
+    nothing(call)
 }

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::Method;
 use super::call::{Answered, Call};
 use super::declare::{Command, job, vm};
+use super::network::{create_default, isolated_networks};
 use super::vm_order;
 use crate::sim::events::Subject;
 use crate::sim::jobs::Work;
@@ -338,16 +339,10 @@ fn own_network(call: &Call<'_>, name: &str, id: &str) -> Result<Network, ApiErro
 /// The network of a deploy that names none: the account's only isolated one, made for it if it
 /// has none.
 fn only_network(call: &mut Call<'_>) -> Result<Uuid, ApiError> {
-    let isolated = |network: &&Network| {
-        network.account == call.caller.account
-            && network.vpc.is_none()
-            && network.guest_type == GuestType::Isolated
-    };
-    let mut mine = call.world.networks.values().filter(isolated);
-    match (mine.next(), mine.next()) {
-        (Some(network), None) => Ok(network.id.clone()),
-        (None, _) => super::network::create_default(call),
-        (Some(_), Some(_)) => {
+    match isolated_networks(call).as_slice() {
+        [network] => Ok(network.clone()),
+        [] => create_default(call),
+        _ => {
             let account = crate::sim::view::account_name(call.world, &call.caller.account);
             Err(ApiError::value(format!(
                 "More than 1 default Isolated networks are found for account {account}; please specify networkIds"

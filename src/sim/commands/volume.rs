@@ -208,7 +208,7 @@ pub(crate) fn delete(call: &mut Call<'_>) -> Answered {
     let text = "Successfully completed deleting volume";
     call.report("VOLUME.DELETE", "Completed", false, text, subject);
     call.world.drop_volume(&volume.id);
-    Ok(Answer::Object(json!({"success": true})))
+    Ok(Answer::success())
 }
 
 /// `destroyVolume`.

@@ -1,8 +1,8 @@
 //! Looking at volumes, and at what hangs on them in other clouds: snapshots, of which there are
 //! none here.
 
-use super::Answer;
 use super::call::{Answered, Call};
+use super::catalogue::nothing;
 use super::declare::{Command, sync};
 use crate::sim::view::RowOf;
 use crate::sim::view::volume::row;
@@ -106,13 +106,4 @@ pub(crate) fn metrics(call: &mut Call<'_>) -> Answered {
 )]
 fn gib(volume: &Volume) -> f64 {
     volume.bytes as f64 / crate::sim::world::GIB as f64
-}
-
-/// A list of things that this cloud has none of.
-fn nothing(_call: &mut Call<'_>) -> Answered {
-    Ok(Answer::List {
-        key: "nothing",
-        count: 0,
-        rows: Vec::new(),
-    })
 }

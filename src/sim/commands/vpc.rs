@@ -72,9 +72,7 @@ pub(crate) fn create(call: &mut Call<'_>) -> Answered {
     let vpc = Vpc {
         number: call.world.next_number(Kind::Vpc),
         id: call.world.fresh_id(),
-        display_text: call
-            .owned_text("displaytext")
-            .unwrap_or_else(|| name.clone()),
+        display_text: call.display_text(&name),
         name,
         cidr: subnet.to_string(),
         offering,

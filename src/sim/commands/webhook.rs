@@ -299,7 +299,7 @@ fn delete(call: &mut Call<'_>) -> Answered {
         .deliveries
         .retain(|known| other(&known.parcel.webhook));
     hooks.parcels.retain(|parcel| other(&parcel.webhook));
-    Ok(Answer::Object(json!({"success": true})))
+    Ok(Answer::success())
 }
 
 /// The ids of the deliveries that a request is about, newest first.
@@ -353,7 +353,7 @@ fn delete_deliveries(call: &mut Call<'_>) -> Answered {
     let chosen = chosen(call)?;
     let deliveries = &mut call.world.hooks.deliveries;
     deliveries.retain(|delivery| !chosen.contains(&delivery.parcel.id));
-    Ok(Answer::Object(json!({"success": true})))
+    Ok(Answer::success())
 }
 
 /// `executeWebhookDelivery`: the answer waits for the delivery, and is its row then.
