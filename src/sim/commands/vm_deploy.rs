@@ -73,12 +73,12 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
     let offered = &vm_order::offered(call, &offering)?;
     let size = vm_order::size(offered, &details)?;
     let root = vm_order::root_bytes(call, &template, offered)?;
-    let disks = vm_order::disks(call, root, 0)?;
+    let mut disks = vm_order::disks(call, root)?;
     check_limits(call, size, &disks)?;
     let group = call.owned_text("group");
     let group = group.map(|name| super::instance_group::found_or_made(call, &name));
     let number = call.world.next_number(Kind::Vm);
-    let disks = vm_order::disks(call, root, number)?;
+    vm_order::name(&mut disks, number);
     let vm = Vm {
         number,
         id: id.clone(),
@@ -356,7 +356,8 @@ fn check_limits(call: &Call<'_>, size: Size, disks: &[NewDisk]) -> Result<(), Ap
     call.within_limit("cpu", size.cpus)?;
     call.within_limit("memory", size.memory_mib)?;
     let volumes = i64::try_from(disks.len()).unwrap_or(i64::MAX);
-    call.within_storage(volumes, disks.iter().map(|disk| disk.bytes).sum())
+    let bytes = disks.iter().map(|disk| disk.bytes);
+    call.within_storage(volumes, bytes.fold(0, i64::saturating_add))
 }
 
 /// User data as it was sent, if it is base64 and not too long for the way it came.

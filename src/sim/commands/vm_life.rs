@@ -7,6 +7,7 @@ use serde_json::json;
 use super::Answer;
 use super::call::{Answered, Call};
 use super::declare::{Command, class, job, sync, vm};
+use super::vm_order;
 use crate::sim::events::Subject;
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
@@ -82,7 +83,7 @@ fn submit(call: &mut Call<'_>, parameter: &str, work: impl FnOnce(Uuid) -> Work)
 
 /// `startVirtualMachine`.
 pub(crate) fn start(call: &mut Call<'_>) -> Answered {
-    super::vm_order::refuse_places(call);
+    vm_order::refuse_places(call);
     submit(call, "id", |vm| Work::Start { vm })
 }
 
@@ -126,15 +127,10 @@ pub(crate) fn expunge(call: &mut Call<'_>) -> Answered {
 /// `restoreVirtualMachine`.
 pub(crate) fn restore(call: &mut Call<'_>) -> Answered {
     let template = call.id("templateid", Kind::Template)?;
-    let root_gib: Option<i64> = call.parsed("rootdisksize")?;
     let id = call.own_vm("virtualmachineid")?;
+    let root_gib = vm_order::root_gib(call)?;
     let now = call.world.root_of(&id).map_or(0, |root| root.bytes);
     let more = root_gib.map_or(0, |gib| gib.saturating_mul(GIB) - now);
-    if root_gib.is_some_and(|gib| gib <= 0) {
-        return Err(ApiError::value(
-            "Root disk size should be a positive number.",
-        ));
-    }
     call.within_storage(0, more)?;
     submit(call, "virtualmachineid", |vm| Work::Restore {
         vm,

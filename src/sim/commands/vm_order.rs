@@ -6,6 +6,7 @@ use super::call::Call;
 use super::volume::{Ordered, ordered};
 use crate::sim::jobs::Twist;
 use crate::sim::reply::ApiError;
+use crate::sim::view::volume::in_gib;
 use crate::sim::world::catalogue::{Catalogue, Row};
 use crate::sim::world::disks::NewDisk;
 use crate::sim::world::{GIB, Kind, Size, VolumeKind};
@@ -80,17 +81,12 @@ pub(super) fn refuse_places(call: &mut Call<'_>) {
 /// The size is smaller than the template's.
 pub(super) fn root_bytes(call: &Call<'_>, template: &str, offered: &Row) -> Result<i64, ApiError> {
     let least = call.world.template_bytes(template);
-    if let Some(gib) = call.parsed::<i64>("rootdisksize")? {
+    if let Some(gib) = root_gib(call)? {
         let bytes = gib.saturating_mul(GIB);
-        if gib <= 0 {
-            return Err(ApiError::value(
-                "Root disk size should be a positive number.",
-            ));
-        }
         if bytes < least {
             return Err(ApiError::value(format!(
                 "Unsupported: rootdisksize override ({gib} GB) is smaller than template size {:.2} GB",
-                tenths(least)
+                in_gib(least)
             )));
         }
         return Ok(bytes);
@@ -99,23 +95,28 @@ pub(super) fn root_bytes(call: &Call<'_>, template: &str, offered: &Row) -> Resu
     Ok(fixed.max(least))
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a size is told with two decimals"
-)]
-fn tenths(bytes: i64) -> f64 {
-    bytes as f64 / GIB as f64
+/// The size in GiB that was asked for a root disk.
+///
+/// # Errors
+/// It is not positive.
+pub(super) fn root_gib(call: &Call<'_>) -> Result<Option<i64>, ApiError> {
+    match call.parsed("rootdisksize")? {
+        Some(gib) if gib <= 0 => Err(ApiError::value(
+            "Root disk size should be a positive number.",
+        )),
+        gib => Ok(gib),
+    }
 }
 
-/// The disks of a new machine, the root disk first.
+/// The disks of a new machine, the root disk first; they get their names with its number.
 ///
 /// # Errors
 /// A size or an offering is refused.
-pub(super) fn disks(call: &Call<'_>, root: i64, number: u64) -> Result<Vec<NewDisk>, ApiError> {
+pub(super) fn disks(call: &Call<'_>, root: i64) -> Result<Vec<NewDisk>, ApiError> {
     let root_offering = call.id("overridediskofferingid", Kind::DiskOffering)?;
     let mut disks = vec![NewDisk {
         kind: VolumeKind::Root,
-        name: format!("ROOT-{number}"),
+        name: String::new(),
         bytes: root,
         offering: root_offering,
         device: 0,
@@ -136,19 +137,26 @@ pub(super) fn disks(call: &Call<'_>, root: i64, number: u64) -> Result<Vec<NewDi
         return Err(ApiError::value("Too many data disks for one machine"));
     }
     for (device, Ordered { offering, bytes }) in [1, 2, 4, 5, 6, 7].into_iter().zip(wanted) {
-        let name = match device {
-            1 => format!("DATA-{number}"),
-            _ => format!("DATA-{number}-{device}"),
-        };
         disks.push(NewDisk {
             kind: VolumeKind::Data,
-            name,
+            name: String::new(),
             bytes,
             offering: Some(offering),
             device,
         });
     }
     Ok(disks)
+}
+
+/// Names the disks of a machine after its number.
+pub(super) fn name(disks: &mut [NewDisk], number: u64) {
+    for disk in disks {
+        disk.name = match (disk.kind, disk.device) {
+            (VolumeKind::Root, _) => format!("ROOT-{number}"),
+            (VolumeKind::Data, 1) => format!("DATA-{number}"),
+            (VolumeKind::Data, device) => format!("DATA-{number}-{device}"),
+        };
+    }
 }
 
 fn detailed(call: &Call<'_>, entry: &BTreeMap<String, String>) -> Result<Ordered, ApiError> {

@@ -122,7 +122,8 @@ impl Call<'_> {
             self.within_limit("volume", volumes)?;
         }
         let (used, _) = self.world.storage_used(&self.caller.account);
-        let more = (used + bytes.max(0) + GIB - 1) / GIB - used / GIB;
+        let then = used.saturating_add(bytes.max(0)).saturating_add(GIB - 1);
+        let more = then / GIB - used / GIB;
         self.within_limit("primary_storage", more)
     }
 

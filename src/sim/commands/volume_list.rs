@@ -5,7 +5,7 @@ use super::call::{Answered, Call};
 use super::catalogue::nothing;
 use super::declare::{Command, sync};
 use crate::sim::view::RowOf;
-use crate::sim::view::volume::row;
+use crate::sim::view::volume::{in_gib, row};
 use crate::sim::world::{Kind, Volume, VolumeState};
 
 /// The commands of this file.
@@ -94,16 +94,8 @@ pub(crate) fn metrics(call: &mut Call<'_>) -> Answered {
     let volumes = chosen(call)?;
     call.page("volume", &volumes, |volume| {
         RowOf::new()
-            .set("sizegb", format!("{:.2} GB", gib(volume)))
+            .set("sizegb", format!("{:.2} GB", in_gib(volume.bytes)))
             .with(row(call.world, &viewer, volume))
             .done()
     })
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a size is told with two decimals"
-)]
-fn gib(volume: &Volume) -> f64 {
-    volume.bytes as f64 / crate::sim::world::GIB as f64
 }

@@ -151,3 +151,36 @@ async fn a_root_disk_can_be_larger_than_its_template_and_not_smaller() {
     assert_ne!(renewed[0]["id"], root[0]["id"]);
     assert_eq!(renewed[0]["name"], root[0]["name"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn sizes_beyond_all_bounds_are_refused_or_counted_and_nothing_more() {
+    let cloud = Cloud::new(Profile::Instant);
+    let stack = cloud.stack().await;
+    let vm = cloud.stopped_vm(&stack.tier, "a").await;
+    let (least, most) = (i64::MIN.to_string(), i64::MAX.to_string());
+    let negative = [("virtualmachineid", vm.as_str()), ("rootdisksize", &least)];
+    let (status, text) = cloud.refusal("restoreVirtualMachine", &negative).await;
+    assert_eq!(
+        (status, text.as_str()),
+        (431, "Root disk size should be a positive number.")
+    );
+    let huge = [("virtualmachineid", vm.as_str()), ("rootdisksize", &most)];
+    assert_eq!(cloud.refusal("restoreVirtualMachine", &huge).await.0, 535);
+    let huge = cloud.deploy(&stack.tier, "b", &[("rootdisksize", &most)]);
+    assert_eq!(cloud.refusal("deployVirtualMachine", &huge).await.0, 535);
+    let root = volumes(&cloud, &[("virtualmachineid", &vm)]).await;
+    let root = root[0]["id"].as_str().unwrap();
+    let huge = [("id", root), ("size", &most)];
+    assert_eq!(cloud.refusal("resizeVolume", &huge).await.0, 535);
+    // Who has no limits can have it, and be counted with it.
+    cloud.sim.world(|world| {
+        let limits = world.limits.values_mut();
+        limits.for_each(|limits| *limits = crate::sim::world::Limits::none());
+    });
+    cloud.done("resizeVolume", &huge).await;
+    let small = disk_offering(&cloud, "Small");
+    for name in ["c", "d"] {
+        let deploy = cloud.deploy(&stack.tier, name, &[("diskofferingid", &small)]);
+        cloud.done("deployVirtualMachine", &deploy).await;
+    }
+}

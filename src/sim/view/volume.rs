@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{RowOf, Viewer, date, short_tags};
 use crate::sim::world::catalogue::{Catalogue, Row};
-use crate::sim::world::{Volume, VolumeKind, VolumeState, World};
+use crate::sim::world::{GIB, Volume, VolumeKind, VolumeState, World};
 
 /// The row of a volume.
 pub(crate) fn row(world: &World, viewer: &Viewer, volume: &Volume) -> Row {
@@ -105,6 +105,15 @@ fn with_job(world: &World, volume: &Volume, row: RowOf) -> RowOf {
             .set("jobstatus", job.status.number()),
         None => row,
     }
+}
+
+/// A size in GiB, for texts that tell it with two decimals.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a size is told with two decimals"
+)]
+pub(crate) fn in_gib(bytes: i64) -> f64 {
+    bytes as f64 / GIB as f64
 }
 
 /// The `jobresult` of a job on a volume.

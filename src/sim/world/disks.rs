@@ -174,7 +174,10 @@ impl World {
         counts.fold((0, 0), |(bytes, volumes), (key, count)| {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             match key {
-                VolumeKey::Used(_, size) => (bytes + size * count, volumes + count),
+                VolumeKey::Used(_, size) => {
+                    let all = bytes.saturating_add(size.saturating_mul(count));
+                    (all, volumes + count)
+                }
                 VolumeKey::Vm(_) => (bytes, volumes),
             }
         })
