@@ -46,6 +46,20 @@ impl Params {
         self.known.get(name).map(String::as_str)
     }
 
+    /// A boolean parameter: `true` in any case, anything else is false.
+    pub(crate) fn flag(&self, name: &str) -> Option<bool> {
+        self.get(name)
+            .map(|value| value.eq_ignore_ascii_case("true"))
+    }
+
+    /// The pairs of a map parameter of keys and values, as `tags` is.
+    pub(crate) fn pairs(&self, name: &str) -> Vec<(String, Option<String>)> {
+        let pair = |mut entry: BTreeMap<String, String>| {
+            Some((entry.remove("key")?, entry.remove("value")))
+        };
+        self.entries(name).into_iter().filter_map(pair).collect()
+    }
+
     /// The value of a parameter that must be spelt exactly so.
     pub(crate) fn exact(&self, name: &str) -> Option<&str> {
         self.sent.get(name).map(String::as_str)

@@ -50,6 +50,8 @@ pub(crate) struct Call<'a> {
     pub(crate) params: &'a Params,
     pub(crate) caller: Caller,
     pub(crate) scope: Scope,
+    /// The pairs of the parameter `tags`, which a list holds every row against.
+    pub(crate) tags: Vec<(String, Option<String>)>,
     pub(crate) method: Method,
     pub(crate) twist: Option<Twist>,
 }
@@ -82,8 +84,7 @@ impl Call<'_> {
 
     /// A boolean parameter: `true` in any case, anything else is false.
     pub(crate) fn flag(&self, name: &str) -> Option<bool> {
-        self.text(name)
-            .map(|value| value.eq_ignore_ascii_case("true"))
+        self.params.flag(name)
     }
 
     /// A parameter to be parsed.
@@ -168,18 +169,6 @@ impl Call<'_> {
         }
     }
 
-    /// The pairs of a map parameter of keys and values, as `tags` is.
-    pub(crate) fn pairs(&self, name: &str) -> Vec<(String, Option<String>)> {
-        let pair = |mut entry: BTreeMap<String, String>| {
-            Some((entry.remove("key")?, entry.remove("value")))
-        };
-        self.params
-            .entries(name)
-            .into_iter()
-            .filter_map(pair)
-            .collect()
-    }
-
     /// Whether a list shows what this account owns.
     pub(crate) fn sees(&self, owner: Option<&str>) -> bool {
         owner.is_some_and(|owner| self.scope.holds(self.world, owner))
@@ -187,9 +176,8 @@ impl Call<'_> {
 
     /// Whether a resource carries one of the tags that a list asks for.
     pub(crate) fn tagged(&self, resource: &str) -> bool {
-        let wanted = self.pairs("tags");
-        wanted.is_empty()
-            || wanted.iter().any(|(key, value)| {
+        self.tags.is_empty()
+            || self.tags.iter().any(|(key, value)| {
                 self.world.tags_of(resource).any(|tag| {
                     tag.key == *key && value.as_ref().is_none_or(|value| *value == tag.value)
                 })

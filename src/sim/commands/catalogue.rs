@@ -249,10 +249,6 @@ pub(crate) fn network_offerings(call: &mut Call<'_>) -> Answered {
         "specifyipranges",
         "availability",
     ];
-    let has = |row: &Row, service: &str| {
-        let id = Catalogue::text(row, "id");
-        call.world.offering_has(id, service)
-    };
     let network = call.id("networkid", Kind::Network)?;
     let network = network.and_then(|id| call.world.networks.get(&id));
     let wanted = call.text("supportedservices").unwrap_or_default();
@@ -267,8 +263,8 @@ pub(crate) fn network_offerings(call: &mut Call<'_>) -> Answered {
         })
     };
     let rows = call.world.catalogue.network_offerings.iter().filter(|row| {
-        wanted.iter().all(|service| has(row, service))
-            && source_nat.is_none_or(|wanted| wanted == has(row, "SourceNat"))
+        wanted.iter().all(|service| Catalogue::offers(row, service))
+            && source_nat.is_none_or(|wanted| wanted == Catalogue::offers(row, "SourceNat"))
             && fits(row)
     });
     let rows: Vec<Row> = rows.cloned().collect();

@@ -179,6 +179,7 @@ fn answer(world: &mut World, command: &'static Command, request: Request<'_>) ->
         params,
         caller,
         scope,
+        tags: params.pairs("tags"),
         method,
         twist,
     })

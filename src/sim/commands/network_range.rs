@@ -43,7 +43,7 @@ pub(super) fn of_network(call: &Call<'_>, offering: &Row) -> Result<Range, ApiEr
         });
     }
     let given = given(call)?;
-    let source_nat = offers(offering, "SourceNat");
+    let source_nat = Catalogue::offers(offering, "SourceNat");
     let bounded = given.as_ref().is_some_and(|(_, out)| out.is_some());
     if (kind == GuestType::Shared || !source_nat) && !bounded {
         let text = "StartIp/endIp/gateway/netmask are required when create network of type Shared and network of type Isolated with service SourceNat disabled";
@@ -63,11 +63,6 @@ pub(super) fn of_network(call: &Call<'_>, offering: &Row) -> Result<Range, ApiEr
         given_out,
         vlan,
     })
-}
-
-fn offers(offering: &Row, service: &str) -> bool {
-    let services = offering.get("service").and_then(|list| list.as_array());
-    services.is_some_and(|services| services.iter().any(|known| known["name"] == service))
 }
 
 /// The VLAN, which an admin has to name where the offering says so, and nobody may otherwise.

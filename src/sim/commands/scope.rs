@@ -48,8 +48,7 @@ pub(super) struct Asked<'a> {
 
 impl Asked<'_> {
     fn flag(&self, name: &str) -> bool {
-        let value = self.params.get(name);
-        value.is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        self.params.flag(name) == Some(true)
     }
 
     fn declares(&self, name: &str) -> bool {

@@ -62,7 +62,7 @@ fn resources(call: &Call<'_>) -> Vec<Uuid> {
 /// `createTags`: several tags on several resources, all or none.
 pub(crate) fn create(call: &mut Call<'_>) -> Answered {
     let kind = call.required("resourcetype")?;
-    let pairs = call.pairs("tags");
+    let pairs = call.tags.clone();
     let tags = pairs
         .into_iter()
         .map(|(key, value)| (key, value.unwrap_or_default()))
@@ -82,7 +82,7 @@ pub(crate) fn create(call: &mut Call<'_>) -> Answered {
 /// `deleteTags`: the named ones, or all.
 pub(crate) fn delete(call: &mut Call<'_>) -> Answered {
     let kind = call.required("resourcetype")?;
-    let (resources, tags) = (resources(call), call.pairs("tags"));
+    let (resources, tags) = (resources(call), call.tags.clone());
     call.submit(
         Work::DeleteTags {
             kind,
@@ -116,7 +116,7 @@ pub(crate) fn list(call: &mut Call<'_>) -> Answered {
 /// `addResourceDetail`.
 pub(crate) fn add_detail(call: &mut Call<'_>) -> Answered {
     let (kind, resource) = (call.required("resourcetype")?, call.required("resourceid")?);
-    let pairs = call.pairs("details");
+    let pairs = call.params.pairs("details");
     let details = if pairs.is_empty() {
         call.details("details").unwrap_or_default()
     } else {

@@ -98,6 +98,12 @@ impl Catalogue {
         }
     }
 
+    /// Whether the row of a network offering has a service.
+    pub(crate) fn offers(row: &Row, service: &str) -> bool {
+        let services = row.get("service").and_then(Value::as_array);
+        services.is_some_and(|services| services.iter().any(|known| known["name"] == service))
+    }
+
     /// The row with this id.
     #[must_use]
     pub fn find<'rows>(rows: &'rows [Row], id: &str) -> Option<&'rows Row> {

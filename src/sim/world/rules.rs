@@ -98,8 +98,7 @@ impl World {
     #[must_use]
     pub fn offering_has(&self, offering: &str, service: &str) -> bool {
         let row = Catalogue::find(&self.catalogue.network_offerings, offering);
-        let services = row.and_then(|row| row.get("service")?.as_array());
-        services.is_some_and(|services| services.iter().any(|known| known["name"] == service))
+        row.is_some_and(|row| Catalogue::offers(row, service))
     }
 
     /// Takes a firewall rule out.
