@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pipeline::Incoming;
 use super::world::{Delivery, Event, Parcel, Scope, Webhook, World};
-use super::{Reply, Sim, commands};
+use super::{Reply, Sim, view};
 
 /// `webhook.delivery.tries`.
 const TRIES: u32 = 3;
@@ -182,7 +182,7 @@ impl Sim {
         let Some(delivery) = delivery else {
             return reply;
         };
-        let row = self.present(|state| commands::delivery_row(&state.world, &delivery));
+        let row = self.present(|state| view::webhook::delivery(&state.world, &delivery));
         let inside = json!({"webhookdelivery": row});
         Reply::ok("executewebhookdeliveryresponse", &inside, false)
     }

@@ -4,7 +4,6 @@ use std::net::Ipv4Addr;
 
 use super::{By, Done, find_vm};
 use crate::sim::effects;
-use crate::sim::events::{self, Report, Subject};
 use crate::sim::jobs::Work;
 use crate::sim::world::catalogue::Catalogue;
 use crate::sim::world::{Guest, Vm, VmState};
@@ -14,22 +13,7 @@ pub(super) fn stop(by: &mut By<'_>, name: &str) -> Done {
     if vm.state != VmState::Running {
         return Err(format!("{} is {}", vm.name, vm.state));
     }
-    effects::turn_off(by.world, &vm.id, VmState::Stopped);
-    let account = vm.account.clone();
-    let subject = Subject::vm(by.world, &vm.id);
-    let description = format!("Out of band stop of Vm. Vm Id: {}", vm.id);
-    let (kind, state, user) = ("VM.STOP", "Completed", "system");
-    let report = Report {
-        kind,
-        state,
-        failed: false,
-        description,
-        subject,
-        user,
-        account: &account,
-        parent: None,
-    };
-    events::report(by.world, report);
+    by.world.power_off(&vm, &vm.account);
     Ok(format!("{} shut itself down", vm.name))
 }
 

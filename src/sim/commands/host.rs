@@ -1,17 +1,17 @@
 //! What an admin sees below the zone: pods, clusters, hosts, storage, and machines of the cloud
 //! itself.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::call::{Answered, Call};
 use super::declare::{Command, admin, admin_class, admin_job};
-use crate::sim::effects::Load;
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
+use crate::sim::view::RowOf;
+use crate::sim::view::host::row;
 use crate::sim::view::volume::POOL;
-use crate::sim::view::{RowOf, date};
 use crate::sim::world::catalogue::{Catalogue, Row};
-use crate::sim::world::{Kind, ResourceState, World};
+use crate::sim::world::{Kind, ResourceState};
 
 /// The commands of this file.
 pub(super) const COMMANDS: &[Command] = &[
@@ -55,41 +55,6 @@ pub(super) const COMMANDS: &[Command] = &[
         admin_class("host", "CancelMaintenanceCmd", "Host"),
     ),
 ];
-
-/// A host as it is now: the catalogue's row with its state and its load.
-pub(crate) fn row(world: &World, host: &Row) -> Row {
-    let id = Catalogue::text(host, "id");
-    let now = world.host(id);
-    let load = Load::of(world, id);
-    let (mhz, mib) = (world.settings.host_cpu_mhz, world.settings.host_memory_mib);
-    let memory = load.memory_mib.saturating_mul(1 << 20);
-    let total = mib.saturating_mul(1 << 20);
-    let cpu = share(load.mhz, mhz);
-    RowOf::new()
-        .with(host.clone())
-        .set("state", format!("{:?}", now.state))
-        .set("resourcestate", format!("{:?}", now.resource))
-        .set("cpuwithoverprovisioning", mhz.to_string())
-        .set("cpuallocated", cpu.as_str())
-        .set("cpuallocatedpercentage", cpu.as_str())
-        .set("cpuallocatedwithoverprovisioning", cpu.as_str())
-        .set("cpuallocatedvalue", load.mhz)
-        .set("memorytotal", total)
-        .set("memorywithoverprovisioning", total.to_string())
-        .set("memoryallocated", memory)
-        .set("memoryallocatedbytes", memory)
-        .set("memoryallocatedpercentage", share(load.memory_mib, mib))
-        .set("lastpinged", date(world.wall()))
-        .done()
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a share is told with two decimals"
-)]
-fn share(part: i64, whole: i64) -> String {
-    format!("{:.2}%", 100.0 * part as f64 / whole.max(1) as f64)
-}
 
 /// `listHosts`.
 pub(crate) fn hosts(call: &mut Call<'_>) -> Answered {
@@ -255,10 +220,4 @@ pub(crate) fn cancel(call: &mut Call<'_>) -> Answered {
     }
     let work = Work::EndMaintenance { host: host.clone() };
     call.submit(work, Some(host), None)
-}
-
-/// A host as a job tells of it.
-pub(crate) fn told(world: &World, id: &str) -> Value {
-    let host = Catalogue::find(&world.catalogue.hosts, id);
-    json!({"host": host.map(|host| row(world, host))})
 }

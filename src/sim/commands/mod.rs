@@ -50,13 +50,11 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 pub(crate) use call::{Call, Caller};
-pub(crate) use host::told as host_told;
 #[cfg(test)]
 pub(crate) use table::all;
 pub(crate) use table::{find, names};
 #[cfg(test)]
 pub(crate) use usage::used;
-pub(crate) use webhook::delivery_row;
 
 use super::jobs::Twist;
 use super::protocol::Params;

@@ -29,7 +29,7 @@ pub(super) fn validate(world: &World, command: &Command, params: &Params) -> Res
         )));
     }
     if world.refuses_jobs && command.job.is_some() {
-        return Err(ApiError::leaving());
+        return Err(ApiError::maintenance());
     }
     if let Some(name) = params.broken_map() {
         return Err(ApiError::malformed(name));

@@ -11,9 +11,8 @@ use super::call::{Answered, Call};
 use super::declare::{Command, sync};
 use super::event::time;
 use crate::sim::reply::ApiError;
-use crate::sim::view::{RowOf, account_name, date};
-use crate::sim::world::catalogue::Row;
-use crate::sim::world::{AccountKind, Delivery, Parcel, Scope, Webhook, World};
+use crate::sim::view::{account_name, webhook as view};
+use crate::sim::world::{AccountKind, Delivery, Kind, Parcel, Scope, Webhook};
 
 /// How many webhooks an account can have here: more than anybody has receivers.
 const WEBHOOKS_MAX: usize = 100;
@@ -54,52 +53,6 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
 ];
 
-fn webhook_row(world: &World, hook: &Webhook) -> Row {
-    RowOf::new()
-        .set("id", hook.id.as_str())
-        .set("name", hook.name.as_str())
-        .set("description", hook.description.clone())
-        .set("state", if hook.enabled { "Enabled" } else { "Disabled" })
-        .holder(world, &hook.account)
-        .set("payloadurl", hook.payload_url.as_str())
-        .set("secretkey", hook.secret_key.clone())
-        .set("sslverification", hook.ssl_verification)
-        .set("scope", scope_name(hook.scope))
-        .set("created", date(hook.created))
-        .done()
-}
-
-fn scope_name(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Local => "Local",
-        Scope::Domain => "Domain",
-        Scope::Global => "Global",
-    }
-}
-
-/// A delivery, as lists and the answer to an execution show it.
-pub(crate) fn delivery_row(world: &World, delivery: &Delivery) -> Row {
-    let parcel = &delivery.parcel;
-    let hook = parcel.webhook.as_ref();
-    let name = hook.and_then(|id| world.hooks.webhooks.get(id));
-    let event = Some(parcel.event.clone()).filter(|_| parcel.logged);
-    RowOf::new()
-        .set("id", parcel.id.as_str())
-        .set("eventid", event)
-        .set("eventtype", parcel.event_type.as_str())
-        .set("webhookid", hook.cloned())
-        .set("webhookname", name.map(|hook| hook.name.clone()))
-        .set("managementserverid", world.server_id.as_str())
-        .set("managementservername", "management-server")
-        .set("headers", delivery.headers.as_str())
-        .set("payload", parcel.payload.as_str())
-        .set("success", delivery.success)
-        .set("response", delivery.response.as_str())
-        .set("startdate", date(delivery.started))
-        .set("enddate", date(delivery.ended))
-        .done()
-}
-
 fn scope(call: &Call<'_>) -> Result<Option<Scope>, ApiError> {
     let scope = match call.text("scope") {
         None | Some("") => return Ok(None),
@@ -115,7 +68,7 @@ fn scope(call: &Call<'_>) -> Result<Option<Scope>, ApiError> {
     });
     if !allowed {
         let owner = account_name(call.world, &call.caller.account);
-        let scope = scope_name(scope);
+        let scope = scope.word();
         let text = format!("Scope {scope} can not be specified for owner {owner}");
         return Err(ApiError::value(text));
     }
@@ -222,7 +175,7 @@ fn create(call: &mut Call<'_>) -> Answered {
         scope: scope.unwrap_or(Scope::Local),
         created: call.world.wall(),
     };
-    let row = webhook_row(call.world, &hook);
+    let row = view::webhook(call.world, &hook);
     call.world.hooks.webhooks.insert(hook.id.clone(), hook);
     Ok(Answer::Object(json!({"webhook": row})))
 }
@@ -243,20 +196,13 @@ fn list(call: &mut Call<'_>) -> Answered {
         .filter(|hook| state.is_none_or(|state| state == hook.enabled))
         .collect();
     hooks.sort_by_key(|hook| hook.number);
-    call.page("webhook", &hooks, |hook| webhook_row(call.world, hook))
+    call.page("webhook", &hooks, |hook| view::webhook(call.world, hook))
 }
 
 /// The webhook in a parameter, if the caller may act on it.
 fn own(call: &Call<'_>, name: &str) -> Result<Option<Webhook>, ApiError> {
-    let Some(id) = call.text(name) else {
-        return Ok(None);
-    };
-    let hook = call.world.hooks.webhooks.get(id);
-    let hook = hook.ok_or_else(|| ApiError::unknown_id(call.command.name, name, id))?;
-    if !call.world.may_act(&call.caller.home, &hook.account) {
-        return Err(ApiError::not_yours());
-    }
-    Ok(Some(hook.clone()))
+    let id = call.own_if_given(name, Kind::Webhook)?;
+    Ok(id.and_then(|id| call.world.hooks.webhooks.get(&id).cloned()))
 }
 
 fn required(call: &Call<'_>) -> Result<Webhook, ApiError> {
@@ -284,7 +230,7 @@ fn update(call: &mut Call<'_>) -> Answered {
     if let Some(secret) = call.owned_text("secretkey") {
         hook.secret_key = Some(secret).filter(|secret| !secret.trim().is_empty());
     }
-    let row = webhook_row(call.world, &hook);
+    let row = view::webhook(call.world, &hook);
     call.world.hooks.webhooks.insert(hook.id.clone(), hook);
     Ok(Answer::Object(json!({"webhook": row})))
 }
@@ -344,7 +290,7 @@ fn deliveries(call: &mut Call<'_>) -> Answered {
     let find = |id: &String| known.iter().find(|delivery| delivery.parcel.id == *id);
     let rows: Vec<&Delivery> = chosen.iter().filter_map(find).collect();
     call.page("webhookdelivery", &rows, |delivery| {
-        delivery_row(call.world, delivery)
+        view::delivery(call.world, delivery)
     })
 }
 

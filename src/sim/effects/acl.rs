@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::vm_power::viewer;
-use super::{Outcome, success};
+use super::{Outcome, put, success};
 use crate::sim::jobs::{Job, JobFailure, Work};
 use crate::sim::view::net;
 use crate::sim::world::index::NetworkKey;
@@ -21,10 +21,8 @@ pub(crate) fn finish(world: &mut World, job: &Job) -> Outcome {
             description,
         } => {
             if let Some(list) = world.acl_lists.get_mut(list) {
-                list.name = name.clone().unwrap_or_else(|| list.name.clone());
-                list.description = description
-                    .clone()
-                    .unwrap_or_else(|| list.description.clone());
+                put(&mut list.name, name);
+                put(&mut list.description, description);
             }
             success()
         }

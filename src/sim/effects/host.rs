@@ -1,9 +1,7 @@
 //! What jobs do to hosts: emptying them, and letting them take machines again.
 
-use serde_json::Value;
-
 use super::{Outcome, placement};
-use crate::sim::commands::host_told;
+use crate::sim::view::host as view;
 use crate::sim::world::{Host, ResourceState, VmState, World};
 
 fn set(world: &mut World, id: &str, resource: ResourceState) {
@@ -37,15 +35,11 @@ pub(crate) fn emptied(world: &mut World, id: &str) -> Outcome {
         ResourceState::Maintenance
     };
     set(world, id, resource);
-    Ok(told(world, id))
+    Ok(view::result(world, id))
 }
 
 /// Lets a host take machines again.
 pub(crate) fn back(world: &mut World, id: &str) -> Outcome {
     set(world, id, ResourceState::Enabled);
-    Ok(told(world, id))
-}
-
-fn told(world: &World, id: &str) -> Value {
-    host_told(world, id)
+    Ok(view::result(world, id))
 }

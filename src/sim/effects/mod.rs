@@ -15,7 +15,6 @@ mod vm;
 mod vm_power;
 mod volume;
 
-pub(crate) use placement::Load;
 pub(crate) use vm_power::turn_off;
 
 use std::time::Duration;
@@ -32,6 +31,13 @@ pub(crate) type Outcome = Result<Value, JobFailure>;
 /// What a job says that has nothing to show.
 pub(crate) fn success() -> Outcome {
     Ok(json!({"success": true}))
+}
+
+/// Changes a text, if there is a new one.
+fn put(place: &mut String, value: &Option<String>) {
+    if let Some(value) = value {
+        place.clone_from(value);
+    }
 }
 
 /// Lets a job begin; the answer is how long it takes.
@@ -95,7 +101,11 @@ pub(crate) fn finish(world: &mut World, job: &Job) -> Outcome {
         Work::Stop { vm } => vm_power::stopped(world, job, vm),
         Work::Reboot { vm, .. } => vm_power::rebooted(world, job, vm),
         Work::Destroy { vm, expunge, .. } => vm_power::destroyed(world, job, vm, *expunge),
-        Work::Restore { vm, template, .. } => vm::restored(world, job, vm, template.as_ref()),
+        Work::Restore {
+            vm,
+            template,
+            root_gib,
+        } => vm::restored(world, job, vm, (template.as_ref(), *root_gib)),
         Work::Expunge { vm } => vm::expunged(world, job, vm),
         Work::Scale { vm, offering } => vm::scaled(world, job, vm, offering),
         Work::MoveNic { nic, ip } => vm::nic_moved(world, job, nic, *ip),

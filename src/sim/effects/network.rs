@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::vm_power::viewer;
-use super::{Outcome, success};
+use super::{Outcome, put, success};
 use crate::sim::jobs::{Job, JobFailure, Work};
 use crate::sim::view::net;
 use crate::sim::world::index::{AddressKey, NetworkKey};
@@ -19,10 +19,8 @@ pub(crate) fn finish(world: &mut World, job: &Job) -> Outcome {
             display_text,
         } => {
             if let Some(vpc) = world.vpcs.get_mut(vpc) {
-                vpc.name = name.clone().unwrap_or_else(|| vpc.name.clone());
-                vpc.display_text = display_text
-                    .clone()
-                    .unwrap_or_else(|| vpc.display_text.clone());
+                put(&mut vpc.name, name);
+                put(&mut vpc.display_text, display_text);
             }
             vpc_shown(world, job, vpc)
         }
@@ -35,11 +33,6 @@ pub(crate) fn finish(world: &mut World, job: &Job) -> Outcome {
             offering,
         } => {
             if let Some(network) = world.networks.get_mut(network) {
-                let put = |place: &mut String, value: &Option<String>| {
-                    if let Some(value) = value {
-                        place.clone_from(value);
-                    }
-                };
                 put(&mut network.name, name);
                 put(&mut network.display_text, display_text);
                 put(&mut network.domain, domain);

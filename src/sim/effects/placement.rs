@@ -2,8 +2,9 @@
 //! the emptiest.
 
 use crate::sim::world::catalogue::Catalogue;
+use crate::sim::world::hosts::Load;
 use crate::sim::world::index::VmKey;
-use crate::sim::world::{Host, Size, Uuid, Vm, VmState, World};
+use crate::sim::world::{Host, Uuid, Vm, VmState, World};
 
 /// Picks a host.
 pub(crate) fn host_for(world: &World, vm: &Vm) -> Option<Uuid> {
@@ -38,38 +39,6 @@ pub(crate) fn away_from_trouble(world: &mut World, mut vm: Vm) -> Vm {
         }
     }
     vm
-}
-
-/// What is on a host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Load {
-    /// How many machines.
-    pub(crate) guests: usize,
-    /// Their processors together, in MHz.
-    pub(crate) mhz: i64,
-    /// Their memory together, in MiB.
-    pub(crate) memory_mib: i64,
-}
-
-impl Load {
-    pub(crate) fn of(world: &World, host: &str) -> Self {
-        let first = VmKey::Placed(host.to_owned(), Size::default());
-        let here = |key: &VmKey| matches!(key, VmKey::Placed(of, _) if of == host);
-        let mut load = Self::default();
-        for (key, count) in world.vms.counts(first, here) {
-            if let (VmKey::Placed(_, size), Ok(times)) = (key, i64::try_from(count)) {
-                load.guests += count;
-                load.mhz += size.all_mhz() * times;
-                load.memory_mib += size.memory_mib * times;
-            }
-        }
-        load
-    }
-
-    fn has_room(&self, world: &World, size: Size) -> bool {
-        self.memory_mib + size.memory_mib <= world.settings.host_memory_mib
-            && self.mhz + size.all_mhz() <= world.settings.host_cpu_mhz
-    }
 }
 
 /// How little the affinity groups like this host; none if a strict one forbids it.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::vm_power::viewer;
-use super::{Outcome, success};
+use super::{Outcome, put, success};
 use crate::sim::jobs::{Job, JobFailure};
 use crate::sim::view::rule as view;
 use crate::sim::world::index::RuleKey;
@@ -160,11 +160,6 @@ fn settle(world: &mut World, id: &Uuid) -> Result<(), JobFailure> {
 
 fn rebalanced(world: &mut World, job: &Job, id: &Uuid, change: &Change) -> Outcome {
     if let Some(rule) = world.load_balancers.get_mut(id) {
-        let put = |place: &mut String, value: &Option<String>| {
-            if let Some(value) = value {
-                place.clone_from(value);
-            }
-        };
         put(&mut rule.name, &change.name);
         put(&mut rule.algorithm, &change.algorithm);
         put(&mut rule.protocol, &change.protocol);

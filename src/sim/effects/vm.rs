@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::vm_power::{may_expunge, viewer};
 use super::{Outcome, success};
-use crate::sim::jobs::{Job, JobFailure, Work};
+use crate::sim::jobs::{Job, JobFailure};
 use crate::sim::view::{self, vm as vm_view};
 use crate::sim::world::catalogue::{Catalogue, Row};
 use crate::sim::world::index::{AddressKey, VmKey};
@@ -23,7 +23,7 @@ pub(crate) fn restored(
     world: &mut World,
     job: &Job,
     id: &Uuid,
-    template: Option<&Uuid>,
+    (template, root_gib): (Option<&Uuid>, Option<i64>),
 ) -> Outcome {
     let now = world.wall();
     let Some(vm) = world.vms.get_mut(id) else {
@@ -52,17 +52,8 @@ pub(crate) fn restored(
     if let Some(template) = template {
         vm.template.clone_from(template);
     }
-    let bytes = match (&job.work, template) {
-        (
-            Work::Restore {
-                root_gib: Some(gib),
-                ..
-            },
-            _,
-        ) => Some(gib.saturating_mul(GIB)),
-        (_, Some(template)) => Some(world.template_bytes(template)),
-        (_, None) => None,
-    };
+    let asked = root_gib.map(|gib| gib.saturating_mul(GIB));
+    let bytes = asked.or_else(|| template.map(|template| world.template_bytes(template)));
     world.renew_root(id, bytes);
     Ok(vm_view::result(world, job, id))
 }

@@ -192,7 +192,7 @@ fn implement(world: &mut World, vm: &Vm) {
         } = network;
         if *state == NetworkState::Allocated {
             *state = NetworkState::Implemented;
-            *current = Some(current.unwrap_or(vlan));
+            current.get_or_insert(vlan);
         }
         network.busy_until = None;
         network.idle_since = None;

@@ -72,10 +72,7 @@ impl Sockets {
                 }),
                 None => {
                     if let Err(error) = self.open_one(place, &what, mood).await {
-                        let name = match &what {
-                            Use::Guest { machine, .. } => machine.name.as_str(),
-                            Use::Public => "",
-                        };
+                        let name = what.machine_name();
                         problems.push(Problem::at(name, place, error.to_string()));
                     }
                     false

@@ -25,6 +25,16 @@ pub(super) enum Use {
     Public,
 }
 
+impl Use {
+    /// The name of the machine; nothing for a public address.
+    pub(super) fn machine_name(&self) -> &str {
+        match self {
+            Self::Guest { machine, .. } => &machine.name,
+            Self::Public => "",
+        }
+    }
+}
+
 /// Whether a machine says anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mood {
@@ -65,17 +75,9 @@ fn is_ours(ip: Ipv4Addr) -> bool {
 
 impl Wanted {
     fn add_machine(&mut self, world: &World, config: &PlaneConfig, vm: &Vm) {
-        let further = |nic: &Nic| {
-            nic.secondary
-                .iter()
-                .map(|other| other.ip)
-                .collect::<Vec<_>>()
-        };
-        let cards = vm.nics.iter();
-        let addresses: Vec<Ipv4Addr> = cards
-            .flat_map(|nic| further(nic).into_iter().chain([nic.ip]))
-            .collect();
-        if !addresses.iter().any(|ip| is_ours(*ip)) {
+        let addresses = vm.nics.iter().flat_map(Nic::ips);
+        let addresses: Vec<Ipv4Addr> = addresses.filter(|ip| is_ours(*ip)).collect();
+        if addresses.is_empty() {
             return;
         }
         let services = match services(world, config, vm) {
@@ -91,7 +93,7 @@ impl Wanted {
             Mood::Answering
         };
         let role = said(world, vm, ROLE);
-        for ip in addresses.into_iter().filter(|ip| is_ours(*ip)) {
+        for ip in addresses {
             for service in &services {
                 let at = SocketAddrV4::new(ip, service.port);
                 let machine = Arc::new(Machine {
@@ -132,11 +134,8 @@ impl Wanted {
                 return;
             }
         };
-        let name = match &what.0 {
-            Use::Guest { machine, .. } => machine.name.as_str(),
-            Use::Public => "",
-        };
-        self.problems.push(Problem::at(name, place, why));
+        let problem = Problem::at(what.0.machine_name(), place, why);
+        self.problems.push(problem);
     }
 }
 

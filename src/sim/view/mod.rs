@@ -4,10 +4,12 @@
 //! shows them. Members that are null are left out, lists that are empty are not, as the recorded
 //! server does it.
 
+pub(crate) mod host;
 pub(crate) mod net;
 pub(crate) mod rule;
 pub(crate) mod vm;
 pub(crate) mod volume;
+pub(crate) mod webhook;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use super::{RowOf, Viewer, date, short_tags};
 use crate::sim::world::catalogue::{Catalogue, Row};
 use crate::sim::world::index::NetworkKey;
-use crate::sim::world::{AclItem, AclList, Address, AddressState, GuestType, Network, Vpc, World};
+use crate::sim::world::{
+    AclItem, AclList, Address, AddressState, GuestType, Network, Vm, Vpc, World,
+};
 
 /// A VPC.
 pub(crate) fn vpc(world: &World, viewer: &Viewer, vpc: &Vpc) -> Row {
@@ -238,7 +240,7 @@ fn behind(world: &World, address: &Address) -> Row {
         return bound_row.done();
     };
     let vm = world.vms.get(&nat.vm);
-    let shown = vm.map(|vm| vm.display_name.clone().unwrap_or_else(|| vm.name.clone()));
+    let shown = vm.map(Vm::shown_name);
     bound_row
         .set("virtualmachineid", nat.vm.as_str())
         .set("virtualmachinetype", "User")

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{RowOf, Viewer, short_tags, vm as vm_view};
 use crate::sim::world::catalogue::Row;
-use crate::sim::world::{FirewallRule, LoadBalancer, PortForwarding, RuleState, World};
+use crate::sim::world::{FirewallRule, Kind, LoadBalancer, PortForwarding, RuleState, Vm, World};
 
 fn state(state: RuleState) -> String {
     format!("{state:?}")
@@ -47,7 +47,7 @@ pub(crate) fn firewall(world: &World, viewer: &Viewer, rule: &FirewallRule) -> R
 /// A port-forwarding rule. Its ports are text.
 pub(crate) fn forwarding(world: &World, viewer: &Viewer, rule: &PortForwarding) -> Row {
     let vm = world.vms.get(&rule.vm);
-    let shown = vm.map(|vm| vm.display_name.clone().unwrap_or_else(|| vm.name.clone()));
+    let shown = vm.map(Vm::shown_name);
     let network = world.networks.get(&rule.network);
     RowOf::new()
         .set("id", rule.id.as_str())
@@ -73,8 +73,7 @@ pub(crate) fn forwarding(world: &World, viewer: &Viewer, rule: &PortForwarding) 
 
 /// A load-balancer rule. Its ports are text.
 pub(crate) fn balancer(world: &World, viewer: &Viewer, rule: &LoadBalancer) -> Row {
-    let owner = world.addresses.get(&rule.address);
-    let owner = owner.and_then(|address| address.account.clone());
+    let owner = world.owner(Kind::LoadBalancer, &rule.id);
     RowOf::new()
         .set("id", rule.id.as_str())
         .set("name", rule.name.as_str())
@@ -85,7 +84,7 @@ pub(crate) fn balancer(world: &World, viewer: &Viewer, rule: &LoadBalancer) -> R
         .set("privateport", rule.private_port.to_string())
         .set("algorithm", rule.algorithm.as_str())
         .set("cidrlist", rule.sources.clone())
-        .owner(world, owner.as_deref().unwrap_or_default())
+        .owner(world, owner.unwrap_or_default())
         .set("state", state(rule.state))
         .zone(world)
         .set("protocol", rule.protocol.as_str())
@@ -124,12 +123,11 @@ pub(crate) fn instances(
 
 /// What a list of the policies of a load-balancer rule says before it says that there are none.
 pub(crate) fn policy_owner(world: &World, rule: &LoadBalancer) -> Row {
-    let owner = world.addresses.get(&rule.address);
-    let owner = owner.and_then(|address| address.account.clone());
+    let owner = world.owner(Kind::LoadBalancer, &rule.id);
     RowOf::new()
         .set("lbruleid", rule.id.as_str())
         .set("name", rule.name.as_str())
-        .owner(world, owner.as_deref().unwrap_or_default())
+        .owner(world, owner.unwrap_or_default())
         .zone(world)
         .done()
 }

@@ -163,10 +163,7 @@ fn head(world: &World, viewer: &Viewer, vm: &Vm, shape: &Shape) -> RowOf {
     RowOf::new()
         .set("id", vm.id.as_str())
         .set("name", vm.name.as_str())
-        .set(
-            "displayname",
-            vm.display_name.clone().unwrap_or_else(|| vm.name.clone()),
-        )
+        .set("displayname", vm.shown_name())
         .owner(world, &vm.account)
         .set("userid", vm.user.as_str())
         .set("username", user)

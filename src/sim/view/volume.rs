@@ -51,12 +51,11 @@ fn machine(world: &World, volume: &Volume) -> Row {
     let Some(vm) = volume.vm.as_ref().and_then(|vm| world.vms.get(vm)) else {
         return Row::new();
     };
-    let display_name = vm.display_name.clone().unwrap_or_else(|| vm.name.clone());
     RowOf::new()
         .set("deviceid", volume.device)
         .set("virtualmachineid", vm.id.as_str())
         .set("vmname", vm.name.as_str())
-        .set("vmdisplayname", display_name)
+        .set("vmdisplayname", vm.shown_name())
         .set("vmstate", vm.state.to_string())
         .set("vmtype", "User")
         .done()

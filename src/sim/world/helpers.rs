@@ -192,6 +192,7 @@ impl World {
             Kind::UserData => self.user_data.contains_key(id),
             Kind::InstanceGroup => self.instance_groups.contains_key(id),
             Kind::Host => rows(&self.catalogue.hosts),
+            Kind::Webhook => self.hooks.webhooks.contains_key(id),
             Kind::DiskOffering => rows(&self.catalogue.disk_offerings),
         };
         lives || self.gone.get(id).is_some_and(|gone| gone.kind == kind)
@@ -205,10 +206,7 @@ impl World {
         };
         match kind {
             Kind::Vpc => self.vpcs.get(id).map(|vpc| vpc.account.as_str()),
-            Kind::Network => self
-                .networks
-                .get(id)
-                .map(|network| network.account.as_str()),
+            Kind::Network => self.networks.get(id).map(|row| row.account.as_str()),
             Kind::AclList => list_owner(id),
             Kind::AclItem => self
                 .acl_items
@@ -217,10 +215,7 @@ impl World {
             Kind::Address => self.addresses.get(id).and_then(|ip| ip.account.as_deref()),
             Kind::Vm => self.vms.get(id).map(|vm| vm.account.as_str()),
             Kind::Nic => self.vm_of_nic(id).map(|vm| vm.account.as_str()),
-            Kind::AffinityGroup => self
-                .affinity_groups
-                .get(id)
-                .map(|group| group.account.as_str()),
+            Kind::AffinityGroup => self.affinity_groups.get(id).map(|row| row.account.as_str()),
             Kind::KeyPair => self.key_pairs.get(id).map(|pair| pair.account.as_str()),
             Kind::Job => self.jobs.get(id).map(|job| job.account.as_str()),
             Kind::FirewallRule => {
@@ -235,10 +230,7 @@ impl World {
                 let rule = self.load_balancers.get(id)?;
                 self.owner(Kind::Address, &rule.address)
             }
-            Kind::SecurityGroup => self
-                .security_groups
-                .get(id)
-                .map(|group| group.account.as_str()),
+            Kind::SecurityGroup => self.security_groups.get(id).map(|row| row.account.as_str()),
             Kind::SecurityRule => self.group_of_rule(id).map(|group| group.account.as_str()),
             Kind::SecondaryIp => self.nic_of_secondary(id).map(|(vm, _)| vm.account.as_str()),
             Kind::StaticRoute => {
@@ -247,16 +239,11 @@ impl World {
             }
             Kind::Volume => self.volumes.get(id).map(|row| row.account.as_str()),
             Kind::UserData => self.user_data.get(id).map(|row| row.account.as_str()),
-            Kind::InstanceGroup => self
-                .instance_groups
-                .get(id)
-                .map(|group| group.account.as_str()),
+            Kind::InstanceGroup => self.instance_groups.get(id).map(|row| row.account.as_str()),
+            Kind::Webhook => self.hooks.webhooks.get(id).map(|row| row.account.as_str()),
             Kind::User => self.users.get(id).map(|user| user.account.as_str()),
             Kind::Account => self.accounts.get(id).map(|account| account.id.as_str()),
-            Kind::Project => self
-                .projects
-                .get(id)
-                .map(|project| project.account.as_str()),
+            Kind::Project => self.projects.get(id).map(|row| row.account.as_str()),
             Kind::Zone
             | Kind::DiskOffering
             | Kind::Host

@@ -17,6 +17,39 @@ const ALERT_WAIT: i64 = 1_800;
 /// How often a machine is tried to be brought up again that no other host takes.
 pub(crate) const RESTARTS_MAX: u32 = 5;
 
+/// What is on a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// How many machines.
+    pub(crate) guests: usize,
+    /// Their processors together, in MHz.
+    pub(crate) mhz: i64,
+    /// Their memory together, in MiB.
+    pub(crate) memory_mib: i64,
+}
+
+impl Load {
+    pub(crate) fn of(world: &World, host: &str) -> Self {
+        let first = VmKey::Placed(host.to_owned(), Size::default());
+        let here = |key: &VmKey| matches!(key, VmKey::Placed(of, _) if of == host);
+        let mut load = Self::default();
+        for (key, count) in world.vms.counts(first, here) {
+            if let (VmKey::Placed(_, size), Ok(times)) = (key, i64::try_from(count)) {
+                load.guests += count;
+                load.mhz += size.all_mhz() * times;
+                load.memory_mib += size.memory_mib * times;
+            }
+        }
+        load
+    }
+
+    /// Whether a machine of this size fits beside it.
+    pub(crate) fn has_room(&self, world: &World, size: Size) -> bool {
+        self.memory_mib + size.memory_mib <= world.settings.host_memory_mib
+            && self.mhz + size.all_mhz() <= world.settings.host_cpu_mhz
+    }
+}
+
 impl World {
     /// What a host is now; one that never was in trouble is up.
     #[must_use]
@@ -152,7 +185,10 @@ impl World {
             let Some(vm) = running.cloned() else {
                 continue;
             };
-            self.power_off(&vm);
+            // Of the system's account, so that no tenant's feed or webhook sees the event.
+            let system = self.account_named("system");
+            let system = system.map_or_else(String::new, |account| account.id.clone());
+            self.power_off(&vm, &system);
             if vm.ha {
                 self.restart_later(&id, 0);
             }
@@ -160,13 +196,11 @@ impl World {
     }
 
     /// Turns a machine off that nobody asked to stop. The event is the system's own, in the
-    /// machine's name, so that no tenant's feed or webhook sees it.
-    pub(crate) fn power_off(&mut self, vm: &Vm) {
+    /// machine's name and of this account.
+    pub(crate) fn power_off(&mut self, vm: &Vm, account: &str) {
         effects::turn_off(self, &vm.id, VmState::Stopped);
-        let system = self.account_named("system");
-        let system = system.map(|account| account.id.clone());
         let subject = Subject {
-            account: system.clone(),
+            account: Some(account.to_owned()),
             ..Subject::vm(self, &vm.id)
         };
         let report = Report {
@@ -176,7 +210,7 @@ impl World {
             description: format!("Out of band stop of Vm. Vm Id: {}", vm.id),
             subject,
             user: "system",
-            account: &system.unwrap_or_default(),
+            account,
             parent: None,
         };
         events::report(self, report);

@@ -72,7 +72,7 @@ impl Vm {
 filed!(Vm, Uuid, VmKey, |vm| {
     let nics = vm.nics.iter();
     let cards = nics.flat_map(|nic| {
-        let ips = nic.secondary.iter().map(|more| more.ip).chain([nic.ip]);
+        let ips = nic.ips();
         ips.map(|ip| VmKey::Card(nic.network.clone(), ip))
             .chain([VmKey::Nic(nic.id.clone())])
     });

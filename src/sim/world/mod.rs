@@ -11,7 +11,7 @@ pub mod chance;
 pub(crate) mod disks;
 mod entities;
 mod helpers;
-mod hosts;
+pub(crate) mod hosts;
 pub mod index;
 mod labels;
 mod people;

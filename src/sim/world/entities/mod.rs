@@ -100,4 +100,6 @@ pub enum Kind {
     InstanceGroup,
     /// A host.
     Host,
+    /// A webhook.
+    Webhook,
 }

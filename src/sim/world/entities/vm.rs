@@ -123,10 +123,16 @@ pub struct SecondaryIp {
 }
 
 impl Nic {
+    /// All its addresses, its own one last.
+    pub fn ips(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let further = self.secondary.iter().map(|other| other.ip);
+        further.chain([self.ip])
+    }
+
     /// Whether one of its addresses is this one.
     #[must_use]
     pub fn has_ip(&self, ip: Ipv4Addr) -> bool {
-        self.ip == ip || self.secondary.iter().any(|other| other.ip == ip)
+        self.ips().any(|own| own == ip)
     }
 }
 
@@ -195,6 +201,12 @@ pub struct Vm {
 }
 
 impl Vm {
+    /// The name that people see.
+    #[must_use]
+    pub fn shown_name(&self) -> &str {
+        self.display_name.as_deref().unwrap_or(&self.name)
+    }
+
     /// Whether a deploy was refused and left this behind: state `Error` and no card.
     #[must_use]
     pub fn is_wreck(&self) -> bool {

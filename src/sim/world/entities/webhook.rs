@@ -18,6 +18,18 @@ pub enum Scope {
     Global,
 }
 
+impl Scope {
+    /// The word for it on the wire.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Local => "Local",
+            Self::Domain => "Domain",
+            Self::Global => "Global",
+        }
+    }
+}
+
 /// A webhook.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Webhook {
