@@ -58,7 +58,9 @@ impl Reply {
         let (content_type, body) = if xml {
             (XML, to_xml(envelope, inner))
         } else {
-            (JSON, json!({ envelope: inner }).to_string())
+            // Written around the inside, which may be megabytes, without a copy of it.
+            let name = Value::from(envelope);
+            (JSON, format!("{{{name}:{inner}}}"))
         };
         Self {
             status,
@@ -291,12 +293,6 @@ impl ApiError {
     /// 531 for an action on what another account owns.
     pub(crate) fn not_yours() -> Self {
         Self::denied("Caller does not have permission to operate with provided resource.")
-    }
-
-    /// 503: the server is about to leave.
-    pub(crate) fn leaving() -> Self {
-        let text = "Maintenance or Shutdown has been initiated on this management server. Can not accept new jobs";
-        Self::new(503, 9999, text)
     }
 
     /// 533: nothing left.
