@@ -204,7 +204,7 @@ impl Sim {
     fn visitor(&self, params: &Params, method: Method, cookies: &str) -> Result<String, Reply> {
         let xml = is_xml(params);
         let mut state = self.lock();
-        state.world.advance(self.shared.clock.now());
+        state.advance(self.shared.clock.now());
         match params.exact("command") {
             Some("login") => return Err(state.login(params, method, xml)),
             Some("logout") => return Err(state.logout(cookies, xml)),
