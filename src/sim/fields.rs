@@ -199,16 +199,10 @@ impl Fields {
 
     /// Complains about the first field that nothing asked for.
     pub(crate) fn end(self) -> Result<(), Wrong> {
-        let Some(name) = self.left.keys().next() else {
-            return Ok(());
-        };
-        let hint = nearest(name, self.known.iter().copied());
-        let known = self.known.join(", ");
-        let what = match hint {
-            Some(hint) => format!("there is no such field; did you mean `{hint}`?"),
-            None => format!("there is no such field; there are {known}"),
-        };
-        Err(self.wrong(name, what))
+        match self.left.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(self.wrong(name, no_such("field", name, &self.known))),
+        }
     }
 }
 
@@ -233,6 +227,14 @@ pub(crate) fn unknown(word: &str, kind: &str, known: &[&str]) -> String {
     match nearest(word, known.iter().copied()) {
         Some(near) => format!("`{word}` is no {kind}; did you mean `{near}`?"),
         None => format!("`{word}` is no {kind}; there are {}", known.join(", ")),
+    }
+}
+
+/// What to say of a name that nothing has.
+pub(crate) fn no_such(kind: &str, name: &str, known: &[&str]) -> String {
+    match nearest(name, known.iter().copied()) {
+        Some(near) => format!("there is no such {kind}; did you mean `{near}`?"),
+        None => format!("there is no such {kind}; there are {}", known.join(", ")),
     }
 }
 

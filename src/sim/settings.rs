@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::Profile;
-use super::fields::{Fields, Wrong, nearest};
+use super::fields::{Fields, Wrong, no_such};
 use super::world::{Settings, World};
 
 /// The largest number that a setting may have: a year in milliseconds.
@@ -82,11 +82,8 @@ fn unknown(settings: &Settings, fields: &Fields, name: &str) -> Wrong {
         .map(|name| name.replace('_', "."))
         .collect();
     known.push(PROFILE.to_owned());
-    let what = match nearest(name, known.iter().map(String::as_str)) {
-        Some(near) => format!("there is no such setting; did you mean `{near}`?"),
-        None => format!("there is no such setting; there are {}", known.join(", ")),
-    };
-    fields.wrong(name, what)
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    fields.wrong(name, no_such("setting", name, &known))
 }
 
 /// A new value of the same type as the old one, or what would be right.
