@@ -1,7 +1,11 @@
 //! The stack that is measured: as large as the one that the 2015 article built by hand.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use weir::types::meta::{API_VERSION, FINALIZER};
+use weir::{
+    sim::{Sim, Who},
+    types::meta::{API_VERSION, FINALIZER},
+};
 
 /// Machines of the stack, each with a public address and a static NAT.
 pub(crate) const MACHINES: usize = 7;
@@ -19,6 +23,19 @@ pub(crate) const RESOURCES: usize = 3 + RULES + 3 * MACHINES;
 
 /// Writes that make it: one for each resource, one start for each VM, and three calls that tag.
 pub(crate) const WRITES_MAX: usize = RESOURCES + MACHINES + 3;
+
+/// The Secret with a user's keys.
+pub(crate) fn keys(sim: &Sim, who: Who) -> Value {
+    let keys = sim.credentials(who);
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "keys", "namespace": "default"},
+        "data": {
+            "apiKey": STANDARD.encode(keys.api_key),
+            "secretKey": STANDARD.encode(keys.secret_key),
+        },
+    })
+}
 
 /// One machine of each role and a name server, all with public addresses.
 pub(crate) fn stack(name: &str) -> Value {

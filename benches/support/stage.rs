@@ -8,11 +8,9 @@
 use std::{
     collections::BTreeMap,
     net::Ipv4Addr,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -22,12 +20,9 @@ use weir::{
         Connect,
         cloudstack::{CloudStack, CloudStackConfig},
     },
-    controller::{
-        Context, Ids, accounts::Accounts, journal::Journal, probe::Probes, queue::Queue, runner,
-    },
+    controller::{Context, Ids, runner},
     sim::{LoggedRequest, Profile, Sim, SimConfig, Who},
     store::Store,
-    telemetry::Metrics,
     types::{
         account::{CloudAccount, CloudAccountSpec},
         core::Confidential,
@@ -35,6 +30,8 @@ use weir::{
         stack::{ClearwaterStack, StackStatus},
     },
 };
+
+use super::manifest::keys;
 
 /// Longest wait for a level; far more than two busy cores need.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -119,18 +116,8 @@ impl Stage {
         tasks.spawn(async move { serving.serve(listener, token).await.expect("it serves") });
         let dir = tempfile::tempdir().expect("a temporary folder");
         let store = Store::open(dir.path(), clock.clone()).expect("a fresh state folder");
-        let (journal, entries) = Journal::new();
-        let queue = Arc::new(Queue::default());
-        let context = Arc::new(Context {
-            store: store.clone(),
-            clock: clock.clone(),
-            accounts: Accounts::new(Connector(clock.clone()), clock.clone(), Arc::clone(&queue)),
-            probes: Probes::new(clock, Arc::clone(&queue)),
-            queue,
-            journal,
-            metrics: Metrics::new(),
-            ids: Ids::seeded(1),
-        });
+        let connector = Connector(clock.clone());
+        let (context, entries) = Context::new(store.clone(), clock, Ids::seeded(1), |_| connector);
         let token = stop.clone();
         tasks.spawn(async move {
             let ran = runner::run(context, entries, token).await;
@@ -148,16 +135,7 @@ impl Stage {
     }
 
     async fn account(&self, port: u16, setting: &Setting) {
-        let keys = self.sim.credentials(Who::Tenant);
-        self.create(json!({
-            "apiVersion": "v1", "kind": "Secret",
-            "metadata": {"name": "keys", "namespace": "default"},
-            "data": {
-                "apiKey": STANDARD.encode(keys.api_key),
-                "secretKey": STANDARD.encode(keys.secret_key),
-            },
-        }))
-        .await;
+        self.create(keys(&self.sim, Who::Tenant)).await;
         self.create(json!({
             "apiVersion": API_VERSION, "kind": "CloudAccount",
             "metadata": {"name": "cloud", "namespace": "default"},

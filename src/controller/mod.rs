@@ -25,9 +25,11 @@ pub mod status;
 
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::mpsc;
+
 use crate::{clock::Clock, cloud::Connect, store::Store, telemetry::Metrics, types::id::JobId};
 use accounts::Accounts;
-use journal::Journal;
+use journal::{About, Entry, Journal};
 use probe::Probes;
 use queue::Queue;
 
@@ -49,6 +51,34 @@ pub struct Context<K: Connect> {
     pub metrics: Metrics,
     /// Where job ids come from.
     pub ids: Ids,
+}
+
+impl<K: Connect> Context<K> {
+    /// What a controller starts with, and what its journal is written from, which
+    /// [`runner::run`] wants as well. `connect` is told what counts the requests.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        ids: Ids,
+        connect: impl FnOnce(&Metrics) -> K,
+    ) -> (Arc<Self>, mpsc::Receiver<(About, Entry)>) {
+        let (journal, entries) = Journal::new();
+        let queue = Arc::new(Queue::default());
+        let metrics = Metrics::new();
+        let connect = connect(&metrics);
+        let context = Self {
+            store,
+            accounts: Accounts::new(connect, clock.clone(), Arc::clone(&queue)),
+            probes: Probes::new(clock.clone(), Arc::clone(&queue)),
+            clock,
+            queue,
+            journal,
+            metrics,
+            ids,
+        };
+        (Arc::new(context), entries)
+    }
 }
 
 /// Job ids: random UUIDs, or a reproducible sequence where a seed is given.

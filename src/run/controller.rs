@@ -20,10 +20,7 @@ use crate::{
         Connect,
         cloudstack::{CloudStack, CloudStackConfig, Observer},
     },
-    controller::{
-        Context, Ids, accounts::Accounts, journal::Journal, probe::Probes, queue::Queue, reconcile,
-        runner,
-    },
+    controller::{Context, Ids, reconcile, runner},
     store::Store,
     telemetry::{self, Metrics},
     types::{account::CloudAccountSpec, core::Confidential, stack::ClearwaterStack},
@@ -68,23 +65,11 @@ impl Controller {
             )
         })?;
         let address = listener.local_addr()?;
-        let (journal, entries) = Journal::new();
-        let queue = Arc::new(Queue::default());
-        let metrics = Metrics::new();
-        let connector = Connector {
+        let connector = |metrics: &Metrics| Connector {
             clock: config.clock.clone(),
             metrics: metrics.clone(),
         };
-        let context = Arc::new(Context {
-            store: store.clone(),
-            clock: config.clock.clone(),
-            accounts: Accounts::new(connector, config.clock.clone(), Arc::clone(&queue)),
-            probes: Probes::new(config.clock.clone(), Arc::clone(&queue)),
-            queue,
-            journal,
-            metrics,
-            ids: config.ids,
-        });
+        let (context, entries) = Context::new(store, config.clock.clone(), config.ids, connector);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let (served, kubeconfig) = serve_api(&config.state, listener, &context, &stop)?;

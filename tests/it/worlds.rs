@@ -4,7 +4,6 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::{runtime::Builder, task::JoinSet, time::Instant};
@@ -15,19 +14,18 @@ use weir::{
         Connect,
         cloudstack::{Carrier, CloudStack, CloudStackConfig, Reply, Silence},
     },
-    controller::{
-        Context, Ids, accounts::Accounts, journal::Journal, probe::Probes, queue::Queue, runner,
-    },
+    controller::{Context, Ids, runner},
     sim::{Breakage, Profile, Sim, SimConfig, Who},
     store::{Memory, Preconditions, Store, StoreError},
-    telemetry::Metrics,
     types::{
         account::CloudAccountSpec,
         core::Confidential,
-        meta::{API_VERSION, FINALIZER, Kind, Object, ObjectKey},
+        meta::{API_VERSION, Kind, Object, ObjectKey},
         stack::ClearwaterStack,
     },
 };
+
+use crate::{support::manifest, world::small_stack};
 
 /// Longest wait for a level, in virtual time: half an hour is more than any repair takes.
 const PATIENCE: Duration = Duration::from_secs(1_800);
@@ -91,19 +89,9 @@ impl World {
         });
         let backend = Arc::new(Memory::default());
         let store = Store::with_backend(backend, clock.clone()).with_uids_seeded(seed);
-        let (journal, entries) = Journal::new();
-        let queue = Arc::new(Queue::default());
         let connector = Connector(clock.clone(), sim.clone());
-        let context = Arc::new(Context {
-            store: store.clone(),
-            accounts: Accounts::new(connector, clock.clone(), Arc::clone(&queue)),
-            probes: Probes::new(clock.clone(), Arc::clone(&queue)),
-            clock,
-            queue,
-            journal,
-            metrics: Metrics::new(),
-            ids: Ids::seeded(seed),
-        });
+        let ids = Ids::seeded(seed);
+        let (context, entries) = Context::new(store.clone(), clock, ids, |_| connector);
         let mut controller = JoinSet::new();
         controller.spawn(runner::run(context, entries, CancellationToken::new()));
         let world = Self {
@@ -111,21 +99,10 @@ impl World {
             sim,
             store,
         };
-        world.create(world.keys()).await;
+        let keys = manifest::keys(&world.sim, Who::Tenant);
+        world.create(keys).await;
         world.create(account()).await;
         world
-    }
-
-    fn keys(&self) -> Value {
-        let keys = self.sim.credentials(Who::Tenant);
-        json!({
-            "apiVersion": "v1", "kind": "Secret",
-            "metadata": {"name": "keys", "namespace": "default"},
-            "data": {
-                "apiKey": STANDARD.encode(keys.api_key),
-                "secretKey": STANDARD.encode(keys.secret_key),
-            },
-        })
     }
 
     async fn create(&self, object: Value) {
@@ -189,23 +166,6 @@ fn account() -> Value {
     })
 }
 
-fn small_stack() -> Value {
-    json!({
-        "apiVersion": API_VERSION, "kind": "ClearwaterStack",
-        "metadata": {"name": "ims", "namespace": "default", "finalizers": [FINALIZER]},
-        "spec": {
-            "accountRef": {"name": "cloud"}, "domain": "ims.example.com",
-            "template": {"name": "Ubuntu 14.04"}, "serviceOffering": {"name": "2vCPU-4GB"},
-            "packages": {"repository": "http://mirror.example.net/clearwater"},
-            "deletionPolicy": {"network": "Retain"},
-            "components": {
-                "sprout": {"replicas": 2}, "homer": {"replicas": 0},
-                "ralf": {"replicas": 0}, "ellis": {"replicas": 0},
-            },
-        },
-    })
-}
-
 /// Runs a world to its end, in one thread and with time that moves only when all wait.
 fn run<T>(world: impl Future<Output = T>) -> T {
     let runtime = Builder::new_current_thread()
@@ -219,7 +179,8 @@ fn run<T>(world: impl Future<Output = T>) -> T {
 /// One stack from its create over a few repairs to its delete; gives every request.
 async fn a_life(seed: u64) -> String {
     let world = World::start(seed).await;
-    world.create(small_stack()).await;
+    let retain = json!({"deletionPolicy": {"network": "Retain"}});
+    world.create(small_stack(&retain)).await;
     world.settled().await;
     let sprout = || "ims-sprout-0".to_owned();
     world.mended(Breakage::StopVm { vm: sprout() }).await;

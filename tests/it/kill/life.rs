@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -21,6 +20,8 @@ use weir::{
         stack::{ClearwaterStack, DriftField, DriftReport, StackStatus},
     },
 };
+
+use crate::support::manifest;
 
 use super::{
     audit::{Audit, Strangers},
@@ -425,16 +426,8 @@ impl Life {
     }
 
     async fn apply_account(&self, url: &str) {
-        let keys = self.sim.credentials(self.rights.who());
         let pace = self.script(|script| script.pace);
-        let secret = json!({
-            "apiVersion": "v1", "kind": "Secret",
-            "metadata": {"name": "keys", "namespace": "default"},
-            "data": {
-                "apiKey": STANDARD.encode(keys.api_key),
-                "secretKey": STANDARD.encode(keys.secret_key),
-            },
-        });
+        let secret = manifest::keys(&self.sim, self.rights.who());
         let account = json!({
             "apiVersion": API_VERSION, "kind": "CloudAccount",
             "metadata": {"name": "cloud", "namespace": "default"},

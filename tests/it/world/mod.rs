@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -24,12 +23,9 @@ use weir::{
         Connect,
         cloudstack::{CloudStack, CloudStackConfig},
     },
-    controller::{
-        Context, Ids, accounts::Accounts, journal::Journal, probe::Probes, queue::Queue, runner,
-    },
+    controller::{Context, Ids, runner},
     sim::{Breakage, LoggedRequest, Profile, Sim, SimConfig, Who, World as CloudWorld},
     store::Store,
-    telemetry::Metrics,
     types::{
         account::{CloudAccount, CloudAccountSpec},
         core::{Confidential, Event},
@@ -43,6 +39,8 @@ pub(crate) use front::{Answer, Front};
 pub(crate) use guests::Guests;
 pub(crate) use sampler::Sampler;
 use touchy::Touchy;
+
+use crate::support::manifest;
 
 /// Longest wait for a level. Far more than a machine of two cores needs, under any load.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -137,18 +135,8 @@ impl World {
         tasks.spawn(async move { serving.serve(listener, token).await.unwrap() });
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), clock.clone()).unwrap();
-        let (journal, entries) = Journal::new();
-        let queue = Arc::new(Queue::default());
-        let context = Arc::new(Context {
-            store: store.clone(),
-            clock: clock.clone(),
-            accounts: Accounts::new(connector, clock.clone(), Arc::clone(&queue)),
-            probes: Probes::new(clock.clone(), Arc::clone(&queue)),
-            queue,
-            journal,
-            metrics: Metrics::new(),
-            ids: Ids::seeded(1),
-        });
+        let ids = Ids::seeded(1);
+        let (context, entries) = Context::new(store.clone(), clock.clone(), ids, |_| connector);
         let token = stop.clone();
         let running = Arc::clone(&context);
         tasks.spawn(async move { runner::run(running, entries, token).await.unwrap() });
@@ -167,15 +155,7 @@ impl World {
 
     /// The Secret with the tenant's keys.
     pub(crate) fn keys(&self) -> Value {
-        let keys = self.sim.credentials(Who::Tenant);
-        json!({
-            "apiVersion": "v1", "kind": "Secret",
-            "metadata": {"name": "keys", "namespace": "default"},
-            "data": {
-                "apiKey": STANDARD.encode(keys.api_key),
-                "secretKey": STANDARD.encode(keys.secret_key),
-            },
-        })
+        manifest::keys(&self.sim, Who::Tenant)
     }
 
     /// The account with its keys, with members of the spec added.
@@ -258,21 +238,7 @@ impl World {
 
     /// Applies the small stack, with members of the spec added.
     pub(crate) async fn apply(&self, more: Value) {
-        let mut stack = json!({
-            "apiVersion": API_VERSION, "kind": "ClearwaterStack",
-            "metadata": {"name": "ims", "namespace": "default", "finalizers": [FINALIZER]},
-            "spec": {
-                "accountRef": {"name": "cloud"}, "domain": "ims.example.com",
-                "template": {"name": "Ubuntu 14.04"}, "serviceOffering": {"name": "2vCPU-4GB"},
-                "packages": {"repository": "http://mirror.example.net/clearwater"},
-                "components": {
-                    "sprout": {"replicas": 2}, "homer": {"replicas": 0},
-                    "ralf": {"replicas": 0}, "ellis": {"replicas": 0},
-                },
-            },
-        });
-        json_patch::merge(&mut stack, &json!({"spec": more}));
-        self.create(stack).await;
+        self.create(small_stack(&more)).await;
     }
 
     /// Changes the stack's spec.
@@ -525,6 +491,25 @@ impl World {
             .map(|event| format!("{}: {}", event.reason, event.message))
             .collect()
     }
+}
+
+/// The small stack, with members of the spec added.
+pub(crate) fn small_stack(more: &Value) -> Value {
+    let mut stack = json!({
+        "apiVersion": API_VERSION, "kind": "ClearwaterStack",
+        "metadata": {"name": "ims", "namespace": "default", "finalizers": [FINALIZER]},
+        "spec": {
+            "accountRef": {"name": "cloud"}, "domain": "ims.example.com",
+            "template": {"name": "Ubuntu 14.04"}, "serviceOffering": {"name": "2vCPU-4GB"},
+            "packages": {"repository": "http://mirror.example.net/clearwater"},
+            "components": {
+                "sprout": {"replicas": 2}, "homer": {"replicas": 0},
+                "ralf": {"replicas": 0}, "ellis": {"replicas": 0},
+            },
+        },
+    });
+    json_patch::merge(&mut stack, &json!({"spec": more}));
+    stack
 }
 
 impl Drop for World {
