@@ -90,6 +90,8 @@ pub enum Who {
     Tenant,
     /// A second user of the tenant's account: a stranger who interferes.
     Operator,
+    /// The user of another account, whose things the tenant must not see.
+    Other,
 }
 
 impl Who {
@@ -98,6 +100,7 @@ impl Who {
             Self::Admin => "admin",
             Self::Tenant => world::TENANT,
             Self::Operator => world::STRANGER,
+            Self::Other => world::OTHER,
         }
     }
 }

@@ -223,7 +223,7 @@ pub(crate) fn disassociate(call: &mut Call<'_>) -> Answered {
             let text = "Cannot read the account of an IP address that is not allocated";
             return Err(ApiError::internal(4250, text));
         }
-        Some(owner) if *owner != call.caller.account && !call.caller.admin => {
+        Some(owner) if !call.world.may_act(&call.caller.home, owner) => {
             let text = "Account does not have permission to operate with the IP address";
             return Err(ApiError::denied(text));
         }

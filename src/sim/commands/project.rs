@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::account::owns_something;
 use super::call::{Answered, Call};
 use super::declare::{Command, class, job, sync};
+use super::scope::Scope;
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
 use crate::sim::view::{RowOf, account_name, domain_path};
@@ -103,20 +104,35 @@ fn row(world: &World, project: &Project) -> Row {
         .done()
 }
 
-/// `listProjects`: those that the caller takes part in; an admin may ask for all.
-fn projects(call: &mut Call<'_>) -> Answered {
+/// Whether `listProjects` shows a project: to whom takes part in it; to an admin those of an account
+/// or domain too, or all, if they are asked for.
+fn shown(call: &Call<'_>, project: &Project) -> bool {
     let home = &call.caller.home;
-    let all = call.flag("listall") == Some(true) || call.text("id").is_some();
-    let shown = |project: &&Project| {
+    let takes_part = |account: &Uuid| {
         let mut members = project.members.iter();
-        let takes_part = members.any(|member| member.account == *home);
-        takes_part || (all && call.world.may_act(home, &project.account))
+        members.any(|member| member.account == *account)
     };
+    let (account, domain) = (call.text("account"), call.text("domainid"));
+    if let (Scope::Accounts(accounts), Some(_)) = (&call.scope, account) {
+        return accounts.iter().any(takes_part);
+    }
+    let above = call.caller.admin || call.caller.domain_admin;
+    let all = call.flag("listall") == Some(true);
+    if let (true, Some(domain)) = (above, domain) {
+        let deep = all || call.flag("isrecursive") == Some(true);
+        return project.domain == domain || (deep && call.world.is_within(&project.domain, domain));
+    }
+    takes_part(home)
+        || ((all || call.text("id").is_some()) && call.world.may_act(home, &project.account))
+}
+
+/// `listProjects`.
+fn projects(call: &mut Call<'_>) -> Answered {
     let mut rows: Vec<&Project> = call
         .world
         .projects
         .values()
-        .filter(shown)
+        .filter(|project| shown(call, project))
         .filter(|row| call.wants("id", Some(&row.id)) && call.wants("name", Some(&row.name)))
         .filter(|row| call.holds("keyword", &row.name) && call.tagged(&row.id))
         .collect();
@@ -124,11 +140,11 @@ fn projects(call: &mut Call<'_>) -> Answered {
     call.page("project", &rows, |project| row(call.world, project))
 }
 
-/// `createProject`.
+/// `createProject`, for the caller or for an account below; that one manages it.
 fn create(call: &mut Call<'_>) -> Answered {
     let name = call.required("name")?;
-    let home = call.caller.home.clone();
-    let domain = call.world.domain_of(&home).to_owned();
+    let manager = call.caller.account.clone();
+    let domain = call.world.domain_of(&manager).to_owned();
     let mut others = call.world.projects.values();
     if others.any(|row| row.name == name && row.domain == domain) {
         return Err(ApiError::value(format!(
@@ -150,7 +166,7 @@ fn create(call: &mut Call<'_>) -> Answered {
         domain,
         active: true,
         members: vec![ProjectMember {
-            account: home,
+            account: manager,
             manages: true,
         }],
         created: call.world.now(),

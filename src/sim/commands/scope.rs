@@ -62,7 +62,9 @@ impl Asked<'_> {
     pub(super) fn owner(&self) -> Result<Uuid, ApiError> {
         let own = || Ok(self.caller.home.clone());
         let chooses = ["account", "domainid", "projectid"];
-        if self.command.is_list() || !chooses.iter().all(|name| self.declares(name)) {
+        let all = chooses.iter().all(|name| self.declares(name));
+        // A project is for an account, too, and in no other project.
+        if self.command.is_list() || !(all || self.command.name == "createProject") {
             return own();
         }
         match (self.params.get("account"), self.params.get("projectid")) {

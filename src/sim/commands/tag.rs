@@ -187,7 +187,10 @@ pub(crate) fn list_details(call: &mut Call<'_>) -> Answered {
         .cloned()
         .chain(of_vms)
         .filter(|detail| detail.resource_type.eq_ignore_ascii_case(&kind))
-        .filter(|detail| call.caller.admin || owner(detail) == Some(&call.caller.account))
+        .filter(|detail| {
+            let mine = |owner: &str| call.world.may_act(&call.caller.home, owner);
+            call.caller.admin || owner(detail).is_some_and(mine)
+        })
         .filter(|detail| call.wants("resourceid", Some(&detail.resource)))
         .filter(|detail| call.wants("key", Some(&detail.key)))
         .filter(|detail| !call.caller.admin || call.wants("value", Some(&detail.value)))

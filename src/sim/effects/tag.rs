@@ -6,8 +6,11 @@ use super::{Outcome, success};
 use crate::sim::jobs::{Job, JobFailure};
 use crate::sim::world::{Detail, Kind, Tag, Uuid, World};
 
-/// The resource types that can be tagged, as the server spells them, and what they are here.
-const TAGGABLE: [(&str, Option<Kind>); 14] = [
+/// The resource types that can be tagged, as the server spells them, and what they are here; none
+/// where the simulator has no such thing.
+///
+/// From the server's own list, `ResourceTag.ResourceObjectType` of 4.22.
+const TAGGABLE: [(&str, Option<Kind>); 23] = [
     ("UserVm", Some(Kind::Vm)),
     ("Network", Some(Kind::Network)),
     ("Vpc", Some(Kind::Vpc)),
@@ -21,11 +24,38 @@ const TAGGABLE: [(&str, Option<Kind>); 14] = [
     ("PortForwardingRule", Some(Kind::PortForwarding)),
     ("FirewallRule", Some(Kind::FirewallRule)),
     ("SecurityGroup", Some(Kind::SecurityGroup)),
-    ("User", None),
+    ("SecurityGroupRule", Some(Kind::SecurityRule)),
+    ("StaticRoute", Some(Kind::StaticRoute)),
+    ("Project", Some(Kind::Project)),
+    ("Account", Some(Kind::Account)),
+    ("User", Some(Kind::User)),
+    ("Backup", None),
+    ("VMSnapshot", None),
+    ("RemoteAccessVpn", None),
+    ("SnapshotPolicy", None),
+    ("VpcOffering", Some(Kind::VpcOffering)),
 ];
 
 /// Types that the server knows and does not tag.
-const UNTAGGABLE: [&str; 4] = ["NetworkACLList", "Zone", "Storage", "Nic"];
+const UNTAGGABLE: [&str; 17] = [
+    "AutoScaleVmGroup",
+    "AutoScaleVmProfile",
+    "CustomerGateway",
+    "DiskOffering",
+    "Domain",
+    "GuestOs",
+    "LBHealthCheckPolicy",
+    "LBStickinessPolicy",
+    "NetworkACLList",
+    "NetworkOffering",
+    "Nic",
+    "PrivateGateway",
+    "ServiceOffering",
+    "Storage",
+    "VpnConnection",
+    "VpnGateway",
+    "Zone",
+];
 
 /// A resource type as the server spells it, and what it is here.
 fn taggable(name: &str) -> Result<(&'static str, Option<Kind>), JobFailure> {
@@ -45,8 +75,14 @@ fn taggable(name: &str) -> Result<(&'static str, Option<Kind>), JobFailure> {
     Err(JobFailure::new(431, text))
 }
 
+/// A resource that tags are set on: its type, as the server spells it, and whose it is.
+struct Reached {
+    name: &'static str,
+    owner: Option<Uuid>,
+}
+
 /// Checks that a resource exists and is the submitter's.
-fn reach(world: &World, job: &Job, name: &str, id: &str) -> Result<&'static str, JobFailure> {
+fn reach(world: &World, job: &Job, name: &str, id: &str) -> Result<Reached, JobFailure> {
     let (name, kind) = taggable(name)?;
     let known = kind.is_some_and(|kind| world.knows(kind, id) && !world.gone.contains_key(id));
     if !known {
@@ -59,10 +95,12 @@ fn reach(world: &World, job: &Job, name: &str, id: &str) -> Result<&'static str,
         let text = format!("Account does not have permission to operate with resource {name}");
         return Err(JobFailure::new(530, text));
     }
-    Ok(name)
+    let owner = owner.map(ToOwned::to_owned);
+    Ok(Reached { name, owner })
 }
 
-/// Sets tags: all of them, or none if one key is there already.
+/// Sets tags: all of them, or none if one key is there already. They belong to whom the resource
+/// belongs to, whoever sets them.
 pub(crate) fn created(
     world: &mut World,
     job: &Job,
@@ -72,7 +110,7 @@ pub(crate) fn created(
 ) -> Outcome {
     let mut fresh = Vec::new();
     for resource in resources {
-        let kind = reach(world, job, kind, resource)?;
+        let Reached { name, owner } = reach(world, job, kind, resource)?;
         for (key, value) in tags {
             if value.is_empty() {
                 return Err(JobFailure::new(
@@ -81,15 +119,15 @@ pub(crate) fn created(
                 ));
             }
             if world.tags_of(resource).any(|tag| tag.key == *key) {
-                let text = format!("tag {key} already on {kind} with id {resource}");
+                let text = format!("tag {key} already on {name} with id {resource}");
                 return Err(JobFailure::new(530, text));
             }
             fresh.push(Tag {
-                resource_type: kind.to_owned(),
+                resource_type: name.to_owned(),
                 resource: resource.clone(),
                 key: key.clone(),
                 value: value.clone(),
-                account: job.account.clone(),
+                account: owner.clone().unwrap_or_else(|| job.account.clone()),
             });
         }
     }

@@ -10,6 +10,7 @@ mod jobs;
 mod machines;
 mod orders;
 mod people;
+mod projects;
 mod protocol;
 mod rules;
 mod scale;

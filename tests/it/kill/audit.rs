@@ -63,6 +63,7 @@ fn account_of(world: &World, who: Who) -> &Account {
     let name = match who {
         Who::Admin => "admin",
         Who::Tenant | Who::Operator => "operator",
+        Who::Other => "other",
     };
     world.account_named(name).unwrap()
 }
