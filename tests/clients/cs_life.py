@@ -5,38 +5,10 @@ it has done, a line each; fails by an exception. Nothing is left behind, and tha
 """
 
 import base64
-import os
 
-from cs import CloudStack, CloudStackApiException
+from cs import CloudStackApiException
 
-LISTS = {
-    "listVPCs": "vpc",
-    "listNetworks": "network",
-    "listNetworkACLLists": "networkacllist",
-    "listPublicIpAddresses": "publicipaddress",
-    "listVirtualMachines": "virtualmachine",
-    "listVolumes": "volume",
-    "listAffinityGroups": "affinitygroup",
-    "listSSHKeyPairs": "sshkeypair",
-    "listUserData": "userdata",
-    "listTags": "tag",
-    "listFirewallRules": "firewallrule",
-    "listPortForwardingRules": "portforwardingrule",
-    "listLoadBalancerRules": "loadbalancerrule",
-    "listProjects": "project",
-}
-
-
-def client(who, **options):
-    return CloudStack(
-        endpoint=os.environ["CLOUDSTACK_ENDPOINT" + who],
-        key=os.environ["CLOUDSTACK_KEY" + who],
-        secret=os.environ["CLOUDSTACK_SECRET" + who],
-        poll_interval=0.1,
-        job_timeout=60,
-        **options,
-    )
-
+from inventory import client, inventory
 
 tenant = client("_TENANT", fetch_result=True)
 poster = client("_TENANT", fetch_result=True, method="post")
@@ -65,12 +37,6 @@ def refused(code, text, call, **params):
         assert text in error["errortext"], error
         return error
     raise AssertionError(f"not refused: {params}: {answer}")
-
-
-def inventory():
-    """How much of everything there is."""
-    known = {api["name"] for api in listed(tenant, "listApis")}
-    return {c: len(listed(tenant, c, listall=True)) for c in LISTS if c in known}
 
 
 def catalogue():
@@ -226,9 +192,9 @@ def marks(vm):
 
 
 if __name__ == "__main__":
-    before = inventory()
+    before = inventory(admin)
     ids = catalogue()
     vpc(*ids)
-    after = inventory()
+    after = inventory(admin)
     assert after == before, (before, after)
     print("nothing left behind")

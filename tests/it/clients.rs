@@ -1,6 +1,6 @@
 //! The simulator against CloudStack clients that nobody here wrote, each as its own process and
-//! the simulator as another: `cs`, Apache Libcloud and Ansible's collection live a whole life in
-//! it. What they do stands in `tests/clients`; `scripts/clients` installs them.
+//! the simulator as another: `cs` and Ansible's collection live a whole life in it. What they do
+//! stands in `tests/clients`; `scripts/clients` installs them.
 
 use std::{
     fs::File,
@@ -82,16 +82,19 @@ fn installed(program: &str) -> Option<PathBuf> {
 }
 
 /// Runs a client to its end against a simulator of its own; gives what it said.
-async fn live(program: &Path, words: &[&str], more: &[(&str, &str)]) -> String {
+async fn live(program: &Path, words: &[&str]) -> String {
     let simulator = Simulator::start().await;
     let home = tempfile::tempdir().unwrap();
     let run = tokio::process::Command::new(program)
         .args(words)
         .current_dir(root().join("tests/clients"))
         .envs(simulator.env())
-        .envs(more.iter().copied())
         .env("HOME", home.path())
-        .env("PYTHONUNBUFFERED", "1")
+        .envs([
+            ("PYTHONUNBUFFERED", "1"),
+            ("PYTHONDONTWRITEBYTECODE", "1"),
+            ("LC_ALL", "C.UTF-8"),
+        ])
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
@@ -124,6 +127,40 @@ async fn cs_lives_a_whole_life() {
     let Some(python) = installed("python") else {
         return;
     };
-    let told = live(&python, &["cs_life.py"], &[]).await;
+    let told = live(&python, &["cs_life.py"]).await;
     check(&told, &["VPC deleted", "nothing left behind"]);
+}
+
+/// Runs a playbook and asserts what its recap says of each pass: how many tasks were done, and how
+/// many of them changed something. The playbooks themselves count what is there before and after.
+async fn play(book: &str, passes: &[(&str, usize, usize)]) {
+    let Some(ansible) = installed("ansible-playbook") else {
+        return;
+    };
+    let told = live(&ansible, &[book]).await;
+    let (_, recap) = told.split_once("PLAY RECAP").unwrap();
+    for (pass, done, changed) in passes {
+        let line = recap.lines().find(|line| line.starts_with(pass));
+        let words: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
+        let wanted = [format!("ok={done}"), format!("changed={changed}")];
+        assert!(
+            words.len() > 3 && words[2..4] == wanted,
+            "{wanted:?}:\n{told}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn ansible_builds_a_vpc_and_finds_it_built() {
+    play("vpc.yml", &[("first", 21, 20), ("again", 21, 0)]).await;
+}
+
+#[tokio::test]
+async fn ansible_builds_an_isolated_network_in_a_project_and_finds_it_built() {
+    play("isolated.yml", &[("first", 21, 21), ("again", 21, 0)]).await;
+}
+
+#[tokio::test]
+async fn ansible_makes_people_and_finds_them_made() {
+    play("people.yml", &[("first", 12, 12), ("again", 12, 0)]).await;
 }
