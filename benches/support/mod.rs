@@ -7,4 +7,7 @@ pub(crate) mod figures;
 pub(crate) mod fleet;
 pub(crate) mod ideal;
 pub(crate) mod manifest;
+pub(crate) mod served;
+pub(crate) mod signed;
 pub(crate) mod stage;
+pub(crate) mod wild;

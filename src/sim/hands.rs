@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::commands::{self, Caller, Method, Request};
-use super::jobs::{Job, JobStatus, Work};
+use super::jobs::{Job, JobResult, JobStatus, Work};
 use super::protocol::Params;
 use super::world::World;
 
@@ -49,8 +49,8 @@ fn finish(world: &mut World, job: &str) -> Result<(), String> {
     world.rush(&job.to_owned());
     match world.jobs.get(job) {
         Some(job) if job.status == JobStatus::Failed => {
-            let text = job
-                .result
+            let result = job.result.as_ref().map(JobResult::value);
+            let text = result
                 .as_ref()
                 .and_then(|result| result["errortext"].as_str());
             Err(text.unwrap_or("the job failed").to_owned())

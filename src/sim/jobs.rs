@@ -15,6 +15,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::effects::rule::RuleWork;
 use super::profile::Profile;
@@ -71,13 +72,36 @@ pub struct Job {
     /// 0, or the code of the failure.
     pub code: u16,
     /// What it answers; absent when the server died meanwhile.
-    pub result: Option<Value>,
+    pub result: Option<JobResult>,
     /// Whether a root admin submitted it, who is told more.
     pub admin: bool,
     pub(crate) work: Work,
     pub(crate) phase: Phase,
     pub(crate) twist: Option<Twist>,
     pub(crate) event: Uuid,
+}
+
+/// What a job answers. It is kept as text, which takes a tenth of the room: thousands are kept for
+/// a day.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobResult(Box<RawValue>);
+
+impl JobResult {
+    /// # Panics
+    /// Never: a JSON value can be written.
+    pub(crate) fn of(value: &Value) -> Self {
+        Self(to_raw_value(value).expect("a JSON value can be written"))
+    }
+
+    /// As the client sees it.
+    ///
+    /// # Panics
+    /// Never: what was written can be read.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        serde_json::from_str(self.0.get()).expect("what was written can be read")
+    }
 }
 
 /// What a job is to do.

@@ -58,7 +58,7 @@ pub use breakage::{Breakage, Rule};
 use commands::Method;
 pub use faults::{Fault, FaultKind, WaitingFault};
 pub use fields::Wrong;
-pub use jobs::{Job, JobStatus};
+pub use jobs::{Job, JobResult, JobStatus};
 use pipeline::{Incoming, Outgoing, State};
 use plane::{PlaneConfig, PlaneReport};
 pub use profile::Profile;
@@ -226,9 +226,9 @@ impl Sim {
         .await
     }
 
-    /// Takes a signed request as the form of a POST, without a network.
-    pub async fn post(&self, form: &str) -> Reply {
-        let params = Params::parse("", form);
+    /// Takes a signed request as a POST with this query and this form, without a network.
+    pub async fn post(&self, query: &str, form: &str) -> Reply {
+        let params = Params::parse(query, form);
         self.receive(params, Method::Post, "").await
     }
 

@@ -11,6 +11,7 @@ mod cli;
 mod clients;
 mod drift;
 mod economy;
+mod fuzz;
 mod health;
 mod house;
 mod kill;

@@ -39,7 +39,7 @@ struct InProcess(Sim);
 impl Carrier for InProcess {
     fn carry(&self, form: String) -> BoxFuture<'_, Result<Reply, Silence>> {
         Box::pin(async move {
-            let reply = self.0.post(&form).await;
+            let reply = self.0.post("", &form).await;
             if reply.is_lost() {
                 return Err(Silence::Lost("the simulator lost the connection".into()));
             }

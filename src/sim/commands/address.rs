@@ -158,15 +158,15 @@ pub(crate) fn list(call: &mut Call<'_>) -> Answered {
     call.id("vpcid", Kind::Vpc)?;
     call.id("associatednetworkid", Kind::Network)?;
     let everything = call.caller.admin && call.flag("listall") == Some(true);
+    let ip = call.text("ipaddress");
     let mut addresses: Vec<&Address> = call
         .world
         .addresses
         .values()
+        .filter(|row| in_state(call, row) && (row.system.is_none() || everything))
         .filter(|row| row.state == AddressState::Free || call.sees(row.account.as_deref()))
-        .filter(|row| row.system.is_none() || everything)
-        .filter(|row| in_state(call, row) && call.tagged(&row.id))
-        .filter(|row| call.wants("id", Some(&row.id)))
-        .filter(|row| call.wants("ipaddress", Some(&row.ip.to_string())))
+        .filter(|row| call.wants("id", Some(&row.id)) && call.tagged(&row.id))
+        .filter(|row| ip.is_none_or(|wanted| row.ip.to_string() == wanted))
         .filter(|row| call.wants("vpcid", row.vpc.as_deref()))
         .filter(|row| call.wants("associatednetworkid", row.network.as_deref()))
         .filter(|row| serves(call, row))
@@ -191,16 +191,18 @@ pub(crate) fn list(call: &mut Call<'_>) -> Answered {
 fn serves(call: &Call<'_>, address: &Address) -> bool {
     let ids = &call.world.ids;
     // An address can balance if nothing but load balancers uses it.
-    let balances = address.static_nat.is_none()
-        && call.world.port_forwardings_at(&address.id).is_empty()
-        && address.state != AddressState::Free;
+    let balances = || {
+        address.static_nat.is_none()
+            && call.world.port_forwardings_at(&address.id).is_empty()
+            && address.state != AddressState::Free
+    };
     call.wants("networkid", Some(&ids.public_network))
         && call.wants("physicalnetworkid", Some(&ids.physical_network))
         && call.wants("vlanid", Some(&ids.vlan))
         && call.flag("forvirtualnetwork") != Some(false)
         && call
             .flag("forloadbalancing")
-            .is_none_or(|wanted| !wanted || balances)
+            .is_none_or(|wanted| !wanted || balances())
 }
 
 /// `disassociateIpAddress`. Giving back what is free already is an internal error.

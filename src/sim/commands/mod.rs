@@ -50,8 +50,6 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 pub(crate) use call::{Call, Caller};
-#[cfg(test)]
-pub(crate) use table::all;
 pub(crate) use table::{find, names};
 #[cfg(test)]
 pub(crate) use usage::used;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Job, JobFailure, JobStatus, Phase, Twist, Work, signed};
+use super::{Job, JobFailure, JobResult, JobStatus, Phase, Twist, Work, signed};
 use crate::sim::effects;
 use crate::sim::events::{self, Words};
 use crate::sim::world::index::NetworkKey;
@@ -174,17 +174,18 @@ impl World {
         if let Some(words) = words {
             events::completed(self, &job, words, outcome.is_ok());
         }
-        match outcome {
+        let result = match outcome {
             Ok(result) => {
                 job.status = JobStatus::Succeeded;
-                job.result = Some(result);
+                result
             }
             Err(JobFailure { code, text }) => {
                 job.status = JobStatus::Failed;
                 job.code = code;
-                job.result = Some(serde_json::json!({"errorcode": code, "errortext": text}));
+                json!({"errorcode": code, "errortext": text})
             }
-        }
+        };
+        job.result = Some(JobResult::of(&result));
         job.completed = Some(self.wall());
         job.phase = Phase::Ended;
         if job.twist == Some(Twist::Lose) {

@@ -3,7 +3,6 @@
 mod addresses;
 mod breakages;
 mod faults;
-mod fuzz;
 mod hosts;
 mod isolated;
 mod jobs;

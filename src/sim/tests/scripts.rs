@@ -258,7 +258,7 @@ async fn a_request_from_the_network_finds_each_step_done_at_its_time() {
     );
     cloud.clock.sleep(Duration::from_secs(60)).await;
     // Whoever sends it, and whether it is let in.
-    assert_eq!(cloud.sim.post("command=listZones").await.status, 401);
+    assert_eq!(cloud.sim.post("", "command=listZones").await.status, 401);
     let stopped = cloud.sim.world(|world| world.find_vm("a").unwrap().updated);
     assert_eq!(stopped, Some(begun + Duration::from_secs(5)));
 }

@@ -14,7 +14,7 @@ pub(crate) mod webhook;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::jobs::{Job, JobStatus};
+use super::jobs::{Job, JobResult, JobStatus};
 use super::world::catalogue::{Catalogue, Row};
 use super::world::index::VmKey;
 use super::world::{AffinityGroup, Event, KeyPair, Tag, World};
@@ -161,7 +161,7 @@ pub(crate) fn job(world: &World, job: &Job) -> Row {
         .set("jobprocstatus", 0)
         .set("jobresultcode", job.code)
         .set("jobresulttype", result_type)
-        .set("jobresult", job.result.clone())
+        .set("jobresult", job.result.as_ref().map(JobResult::value))
         .set("jobinstancetype", job.instance_type.clone())
         .set("jobinstanceid", job.instance.clone())
         .set_if(pending, "managementserverid", world.server_id.as_str())

@@ -355,6 +355,7 @@ impl World {
         if let Some(job) = told["jobid"].as_str() {
             let job = job.to_owned();
             let ended = self.sim.world(|sim| sim.jobs[&job].result.clone());
+            let ended = ended.map(|result| result.value());
             assert!(
                 ended
                     .as_ref()
