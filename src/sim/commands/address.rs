@@ -6,12 +6,15 @@ use super::Answer;
 use super::call::{Answered, Call};
 use super::declare::{Command, by_admin, class, job, sync};
 use super::network::isolated_networks;
+use super::rule::refuse_strangers;
 use crate::sim::effects::network::{enable_nat as point, give};
 use crate::sim::events::Subject;
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
 use crate::sim::view::{net, vm as vm_view};
-use crate::sim::world::{Address, AddressState, Kind, StaticNat, Uuid, Vm, quoted_address};
+use crate::sim::world::{
+    Address, AddressState, Kind, StaticNat, Uuid, Vm, quoted_address, quoted_network,
+};
 
 /// The commands of this file.
 pub(super) const COMMANDS: &[Command] = &[
@@ -70,6 +73,7 @@ fn wanted(call: &Call<'_>) -> Result<Uuid, ApiError> {
 /// does not ask for it (`cloudstack-observed.md`, 1.15).
 pub(crate) fn associate(call: &mut Call<'_>) -> Answered {
     let (vpc, network) = destination(call)?;
+    act_for_owner(call, vpc.as_deref(), network.as_deref())?;
     call.within_limit("public_ip", 1)?;
     let address = match wanted(call) {
         Ok(address) => address,
@@ -99,6 +103,28 @@ pub(crate) fn associate(call: &mut Call<'_>) -> Answered {
         network,
     };
     call.submit(work, Some(address.clone()), Some(address))
+}
+
+/// An address belongs to whom the VPC or network belongs to that it is for: the server takes that
+/// account unless the request names one (`AssociateIPAddrCmd`), and lets no other have it.
+fn act_for_owner(
+    call: &mut Call<'_>,
+    vpc: Option<&str>,
+    network: Option<&str>,
+) -> Result<(), ApiError> {
+    let of_vpc = vpc.and_then(|id| call.world.owner(Kind::Vpc, id));
+    let of_network = || call.world.owner(Kind::Network, network?);
+    let Some(owner) = of_vpc.or_else(of_network).map(ToOwned::to_owned) else {
+        return Ok(());
+    };
+    let named = ["account", "projectid"]
+        .iter()
+        .any(|name| call.text(name).is_some());
+    if named && call.caller.account != owner {
+        return Err(ApiError::not_yours());
+    }
+    call.caller.account = owner;
+    Ok(())
 }
 
 /// The VPC or the isolated network that an address is asked for.
@@ -246,6 +272,7 @@ pub(crate) fn enable_nat(call: &mut Call<'_>) -> Answered {
         (Some(address), Some(vm)) => (address.clone(), vm.clone()),
         _ => return Err(ApiError::value("Unable to find the IP address or the VM")),
     };
+    refuse_strangers(call, &address, &vm)?;
     let network = network_of(call, &address, network)?;
     let ip = guest_ip(call, &vm, &network)?;
     check_service(call, &address, &network)?;
@@ -295,6 +322,17 @@ fn network_of(call: &Call<'_>, address: &Address, given: Option<Uuid>) -> Result
     if address.vpc.is_some() && address.vpc != vpc {
         let text = "The network does not belong to the VPC of the IP address";
         return Err(ApiError::value(text));
+    }
+    if let (None, None, Some(row)) = (
+        &address.network,
+        &address.vpc,
+        call.world.networks.get(&network),
+    ) {
+        return Err(ApiError::value(format!(
+            "Ip address {} is not assigned to the network {}",
+            quoted_address(address),
+            quoted_network(row)
+        )));
     }
     Ok(network)
 }

@@ -6,7 +6,7 @@ use super::call::{Answered, Call};
 use super::declare::{Command, class, job, sync};
 use super::rule::{
     Claim, Purpose, bind, check_protocol, check_service, cidrs, network_for, open_firewall,
-    opens_firewall, own_address, port, ports, refuse_clash,
+    opens_firewall, own_address, port, ports, refuse_clash, refuse_strangers,
 };
 use crate::sim::effects::rule::RuleWork;
 use crate::sim::jobs::Work;
@@ -78,10 +78,13 @@ fn both_sides(call: &Call<'_>) -> Result<(Ports, Ports), ApiError> {
 }
 
 /// The address of a machine in a network that a rule is to lead to.
-fn guest_ip(call: &Call<'_>, vm: &str, network: &str) -> Result<Ipv4Addr, ApiError> {
+fn guest_ip(call: &Call<'_>, vm: &str, address: &str, network: &str) -> Result<Ipv4Addr, ApiError> {
     let Some(vm) = call.world.vms.get(vm).filter(|vm| !vm.state.is_gone()) else {
         return Err(ApiError::value(format!("Invalid user vm: {vm}")));
     };
+    if let Some(address) = call.world.addresses.get(address) {
+        refuse_strangers(call, address, vm)?;
+    }
     let nic = vm.nics.iter().find(|nic| nic.network == network);
     let Some(nic) = nic.filter(|nic| !nic.ip.is_unspecified()) else {
         let text = "Vm doesn't belong to network associated with ipAddress";
@@ -108,7 +111,7 @@ fn create(call: &mut Call<'_>) -> Answered {
     let network = usable_network(call, &address)?;
     let (public, private) = both_sides(call)?;
     check_protocol(&protocol, &["tcp", "udp"])?;
-    let guest_ip = guest_ip(call, &vm, &network.id)?;
+    let guest_ip = guest_ip(call, &vm, &address.id, &network.id)?;
     let claim = Claim {
         purpose: Purpose::PortForwarding,
         network: &network.id,
@@ -204,9 +207,9 @@ fn update(call: &mut Call<'_>) -> Answered {
     };
     let same = vm == rule.vm && call.text("vmguestip").is_none();
     let guest_ip = if same {
-        rule.guest_ip
+        None
     } else {
-        guest_ip(call, &vm, &rule.network)?
+        Some(guest_ip(call, &vm, &rule.address, &rule.network)?)
     };
     let work = RuleWork::Redirect {
         rule: rule.id,

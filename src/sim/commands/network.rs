@@ -233,9 +233,18 @@ fn check_balancing(call: &Call<'_>, vpc: &Vpc, offering: &Uuid) -> Result<(), Ap
     }
 }
 
+/// The VPC of a new tier, whose owner must be able to act for the tier's.
 fn living_vpc(call: &Call<'_>, id: &Uuid) -> Result<Vpc, ApiError> {
     let vpc = call.world.vpcs.get(id).cloned();
-    vpc.ok_or_else(|| ApiError::value("Unable to find Enabled VPC"))
+    let vpc = vpc.ok_or_else(|| ApiError::value("Unable to find Enabled VPC"))?;
+    let owner = &call.caller.account;
+    if !call.world.may_act(&vpc.account, owner) {
+        return Err(ApiError::value(format!(
+            "VPC owner does not have access to account [{}].",
+            account_name(call.world, owner)
+        )));
+    }
+    Ok(vpc)
 }
 
 fn check_acl(call: &Call<'_>, vpc: &Vpc, acl: &Uuid) -> Result<(), ApiError> {

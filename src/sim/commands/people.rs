@@ -217,7 +217,12 @@ fn account_answer(world: &World, id: &str) -> Value {
 
 /// The account that a command manages, by id or by name and domain.
 fn managed(call: &Call<'_>) -> Result<Uuid, ApiError> {
+    let mut accounts = call.world.accounts.values();
     let id = match (call.id("id", Kind::Account)?, call.text("account")) {
+        (Some(id), _) if accounts.any(|row| row.id == id && row.is_project()) => {
+            let text = "The specified account does not exist in the system";
+            return Err(ApiError::value(text));
+        }
         (Some(id), _) => id,
         (None, Some(name)) => {
             let domain = domain_named(call, "domainid")?;
@@ -249,8 +254,12 @@ fn delete_account(call: &mut Call<'_>) -> Answered {
         let text = format!("Unable to delete account {id}: it owns resources");
         return Err(ApiError::value(text));
     }
-    call.world.users.retain(|_, user| user.account != id);
-    call.world.limits.remove(&id);
+    refuse_manager(call, &id)?;
+    let users = call.world.users.values().filter(|user| user.account == id);
+    for user in users.map(|user| user.id.clone()).collect::<Vec<_>>() {
+        drop_user(call.world, &user);
+    }
+    call.world.drop_belongings(&id);
     for project in call.world.projects.values_mut() {
         project.members.retain(|member| member.account != id);
     }
@@ -259,7 +268,32 @@ fn delete_account(call: &mut Call<'_>) -> Answered {
     call.settled(id)
 }
 
-/// Refuses to take out those whom every world has.
+/// Refuses to take an account out that projects are managed by.
+fn refuse_manager(call: &Call<'_>, account: &str) -> Result<(), ApiError> {
+    let manages = |project: &&crate::sim::world::Project| {
+        let mut members = project.members.iter();
+        members.any(|member| member.manages && member.account == *account)
+    };
+    let projects = call.world.projects.values().filter(manages);
+    let ids: Vec<String> = projects.map(|project| project.number.to_string()).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let number = call.world.accounts.get(account).map_or(0, |row| row.number);
+    Err(ApiError::value(format!(
+        "The account id={number} manages project(s) with ids {}and can't be removed",
+        ids.iter().map(|id| format!("{id},")).collect::<String>()
+    )))
+}
+
+/// Takes a user out; what it made still names it.
+fn drop_user(world: &mut World, id: &str) {
+    if world.users.remove(id).is_some() {
+        world.bury(Kind::User, id, 0);
+    }
+}
+
+/// Refuses to take those out whom every world has.
 fn came_with_the_cloud(came: Option<bool>) -> Result<(), ApiError> {
     match came {
         Some(true) => Err(ApiError::value(

@@ -250,8 +250,10 @@ fn delete(call: &mut Call<'_>) -> Answered {
         )));
     }
     world.projects.remove(&id);
-    world.accounts.remove(&project.account);
-    world.limits.remove(&project.account);
+    world.drop_belongings(&project.account);
+    if let Some(account) = world.accounts.remove(&project.account) {
+        world.bury(Kind::Account, &account.id, account.number);
+    }
     world.bury(Kind::Project, &id, project.number);
     call.settled(id)
 }

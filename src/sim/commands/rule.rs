@@ -4,7 +4,8 @@
 use super::call::Call;
 use crate::sim::reply::ApiError;
 use crate::sim::world::{
-    Address, FirewallRule, Kind, Network, RuleState, Subnet, Uuid, quoted_address, quoted_network,
+    Address, FirewallRule, Kind, Network, RuleState, Subnet, Uuid, Vm, quoted_address,
+    quoted_network,
 };
 
 /// What a rule is for.
@@ -86,6 +87,27 @@ pub(super) fn own_address(call: &Call<'_>, name: &str) -> Result<Address, ApiErr
     let held = address.filter(|address| address.account.is_some() && address.system.is_none());
     held.cloned()
         .ok_or_else(|| ApiError::value("Unable to create a rule; invalid IP address id specified"))
+}
+
+/// Refuses to lead an address to a machine of another account, in the words of the server's
+/// `RulesManagerImpl`; a root admin is told in others than those who need permission.
+pub(super) fn refuse_strangers(
+    call: &Call<'_>,
+    address: &Address,
+    vm: &Vm,
+) -> Result<(), ApiError> {
+    let (ip, machine) = (quoted_address(address), call.world.quoted(vm));
+    match &address.account {
+        Some(account) if *account != vm.account && call.caller.admin => {
+            Err(ApiError::value(format!(
+                "Unable to create ip forwarding rule, IP address {ip} owner is not same as owner of virtual machine {machine}"
+            )))
+        }
+        Some(account) if *account != vm.account => Err(ApiError::denied(format!(
+            "Entity {machine} and entity {ip} belong to different accounts"
+        ))),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The network of a new rule: the one that the address is bound to, or the tier that is named.

@@ -45,7 +45,7 @@ pub(crate) fn finish(world: &mut World, job: &Job) -> Outcome {
         }
         Work::DeleteAclItem { item } => {
             world.acl_items.remove(item);
-            world.tags.drop_of(item);
+            world.unlabel(item);
             success()
         }
         _ => success(),

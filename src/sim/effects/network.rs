@@ -64,8 +64,15 @@ fn vpc_shown(world: &World, job: &Job, id: &Uuid) -> Outcome {
     Ok(json!({"vpc": row}))
 }
 
-/// A new VPC gets its router and with it an address that its traffic leaves by.
+/// A new VPC gets its router and with it an address that its traffic leaves by, unless it was given
+/// one while it was on its way.
 fn vpc_created(world: &mut World, job: &Job, id: &Uuid) -> Outcome {
+    if !world.vpcs.contains_key(id) {
+        return Err(JobFailure::new(530, "Failed to create VPC"));
+    }
+    if world.addresses.count(&AddressKey::SourceNat(id.clone())) > 0 {
+        return vpc_shown(world, job, id);
+    }
     let Some(address) = world.free_address() else {
         world.drop_vpc(id);
         return Err(JobFailure::new(
@@ -73,7 +80,8 @@ fn vpc_created(world: &mut World, job: &Job, id: &Uuid) -> Outcome {
             "Unable to find available public IP addresses",
         ));
     };
-    give(world, &address, &job.account);
+    let owner = world.vpcs.get(id).map(|vpc| vpc.account.clone());
+    give(world, &address, owner.as_ref().unwrap_or(&job.account));
     if let Some(address) = world.addresses.get_mut(&address) {
         address.state = AddressState::Allocated;
         address.vpc = Some(id.clone());
@@ -141,6 +149,12 @@ fn associated(
     vpc: Option<&Uuid>,
     network: Option<&Uuid>,
 ) -> Outcome {
+    let gone = vpc.is_some_and(|id| !world.vpcs.contains_key(id))
+        || network.is_some_and(|id| !world.networks.contains_key(id));
+    if gone {
+        world.free(id, true);
+        return Err(JobFailure::new(530, "Failed to assign IP address"));
+    }
     if let Some(network) = network.and_then(|id| world.networks.get(id)) {
         // The refusal comes too late: nothing takes the address back.
         may_have_addresses(world, network)?;

@@ -27,7 +27,8 @@ pub(crate) enum RuleWork {
     Redirect {
         rule: Uuid,
         vm: Uuid,
-        guest_ip: Ipv4Addr,
+        /// The machine's address; none if the rule goes on leading where it leads.
+        guest_ip: Option<Ipv4Addr>,
         private: (u16, u16),
     },
     EndForward {
@@ -77,11 +78,7 @@ pub(crate) fn finish(world: &mut World, job: &Job, work: &RuleWork) -> Outcome {
             guest_ip,
             private,
         } => {
-            if let Some(rule) = world.port_forwardings.get_mut(rule) {
-                rule.vm.clone_from(vm);
-                rule.guest_ip = *guest_ip;
-                rule.private = *private;
-            }
+            redirected(world, rule, (vm, *guest_ip), *private)?;
             forwarded(world, job, rule)
         }
         RuleWork::EndForward { rule } => {
@@ -112,6 +109,33 @@ fn opened(world: &mut World, job: &Job, id: &Uuid) -> Outcome {
         .get(id)
         .map(|rule| view::firewall(world, &viewer(job), rule));
     Ok(json!({"firewallrule": row}))
+}
+
+/// Lets a rule lead to another machine or address, if that is still there.
+fn redirected(
+    world: &mut World,
+    id: &Uuid,
+    (vm, guest_ip): (&Uuid, Option<Ipv4Addr>),
+    private: (u16, u16),
+) -> Result<(), JobFailure> {
+    let rule = world.port_forwardings.get(id).ok_or_else(lost)?;
+    let there = |ip| {
+        let found = world.vms.get(vm).filter(|vm| !vm.state.is_gone());
+        let mut nics = found.into_iter().flat_map(|vm| &vm.nics);
+        nics.any(|nic| nic.network == rule.network && nic.has_ip(ip))
+    };
+    if guest_ip.is_some_and(|ip| !there(ip)) {
+        let text = "Failed to update the rule: its machine is gone";
+        return Err(JobFailure::new(530, text));
+    }
+    if let Some(rule) = world.port_forwardings.get_mut(id) {
+        rule.private = private;
+        if let Some(guest_ip) = guest_ip {
+            rule.vm.clone_from(vm);
+            rule.guest_ip = guest_ip;
+        }
+    }
+    Ok(())
 }
 
 /// The firewall that a rule opened has reached the router with it.

@@ -10,7 +10,7 @@ use super::{Outcome, success};
 use crate::sim::jobs::{Job, JobFailure};
 use crate::sim::view::{self, vm as vm_view};
 use crate::sim::world::catalogue::{Catalogue, Row};
-use crate::sim::world::index::{AddressKey, VmKey};
+use crate::sim::world::index::VmKey;
 use crate::sim::world::{Disk, GIB, Guest, Kind, Subnet, Uuid, VmState, World};
 
 /// Ends the deploy of a machine that is not to run yet.
@@ -111,7 +111,7 @@ pub(crate) fn scaled(world: &mut World, job: &Job, id: &Uuid, offering: &Uuid) -
     Ok(vm_view::result(world, job, id))
 }
 
-/// Ends the move of a card to another address; static NAT follows it.
+/// Ends the move of a card to another address; whatever leads there follows it.
 pub(crate) fn nic_moved(world: &mut World, job: &Job, nic: &Uuid, ip: Ipv4Addr) -> Outcome {
     let Some(vm) = world.vm_of_nic(nic).cloned() else {
         return success();
@@ -144,13 +144,7 @@ pub(crate) fn nic_moved(world: &mut World, job: &Job, nic: &Uuid, ip: Ipv4Addr) 
     {
         card.ip = ip;
     }
-    for address in world.addresses.ids_under(&AddressKey::Vm(vm.id.clone())) {
-        let address = world.addresses.get_mut(&address);
-        let nat = address.and_then(|address| address.static_nat.as_mut());
-        if let Some(nat) = nat.filter(|nat| nat.ip == card.ip) {
-            nat.ip = ip;
-        }
-    }
+    world.redirect(&vm.id, &card.network, (card.ip, ip));
     Ok(json!({"virtualmachine": vm_view::narrow(world, &viewer(job), &vm.id, "nics")}))
 }
 

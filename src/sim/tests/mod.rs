@@ -1,9 +1,11 @@
 //! The rules of `cloudstack-observed.md`, one test each, in its words.
 
 mod addresses;
+mod answers;
 mod breakages;
 mod faults;
 mod hosts;
+mod invariants;
 mod isolated;
 mod jobs;
 mod machines;
@@ -17,6 +19,7 @@ mod scripts;
 mod times;
 mod volumes;
 mod vpcs;
+mod walks;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -49,9 +52,13 @@ impl Cloud {
     }
 
     pub(super) fn with_clock(profile: Profile, clock: Clock) -> Self {
+        Self::seeded(profile, clock, 1)
+    }
+
+    pub(super) fn seeded(profile: Profile, clock: Clock, seed: u64) -> Self {
         let config = SimConfig {
             profile,
-            seed: 1,
+            seed,
             clock: clock.clone(),
             state_file: None,
         };

@@ -319,13 +319,18 @@ impl World {
             address.allocated = None;
         }
         if with_tags {
-            self.tags.drop_of(address);
+            self.unlabel(address);
         }
     }
 
-    pub(crate) fn bury(&mut self, kind: Kind, id: &str, number: u64) {
+    /// Takes the tags and details of a resource away.
+    pub(crate) fn unlabel(&mut self, id: &str) {
         self.tags.drop_of(id);
         self.details.drop_of(id);
+    }
+
+    pub(crate) fn bury(&mut self, kind: Kind, id: &str, number: u64) {
+        self.unlabel(id);
         self.gone.insert(id.to_owned(), Gone { kind, number });
     }
 
@@ -366,6 +371,7 @@ impl World {
         let rules = self.rules_of(id).into_iter().map(|rule| rule.id.clone());
         for rule in rules.collect::<Vec<_>>() {
             self.acl_items.remove(&rule);
+            self.unlabel(&rule);
         }
         if let Some(list) = self.acl_lists.remove(id) {
             self.bury(Kind::AclList, id, list.number);

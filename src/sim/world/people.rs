@@ -149,4 +149,73 @@ impl World {
         let reached = self.accounts.values().filter(reach);
         reached.map(|owner| owner.id.clone()).collect()
     }
+
+    /// Takes out what an account has that keeps nobody from taking the account out: its limits, the
+    /// machines and volumes that it destroyed, and what has a name and no more.
+    pub(crate) fn drop_belongings(&mut self, account: &str) {
+        let vms = self.vms.values().filter(|vm| vm.account == account);
+        for vm in vms.map(|vm| vm.id.clone()).collect::<Vec<_>>() {
+            self.expunge(&vm);
+        }
+        let volumes = self.volumes.values().filter(|row| row.account == account);
+        for volume in volumes.map(|row| row.id.clone()).collect::<Vec<_>>() {
+            self.drop_volume(&volume);
+        }
+        for (kind, id, number) in self.names_of(account) {
+            match kind {
+                Kind::AffinityGroup => drop(self.affinity_groups.remove(&id)),
+                Kind::KeyPair => drop(self.key_pairs.remove(&id)),
+                Kind::UserData => self.drop_user_data(&id),
+                Kind::InstanceGroup => drop(self.instance_groups.remove(&id)),
+                Kind::SecurityGroup => drop(self.security_groups.remove(&id)),
+                Kind::Webhook => drop(self.hooks.webhooks.remove(&id)),
+                _ => {}
+            }
+            self.bury(kind, &id, number);
+        }
+        self.limits.remove(account);
+    }
+
+    /// Takes user data out; machines of others that were given it keep what it said.
+    fn drop_user_data(&mut self, id: &Uuid) {
+        self.user_data.remove(id);
+        let users = self.vms.values();
+        let users = users.filter(|vm| vm.user_data_id.as_ref() == Some(id));
+        for vm in users.map(|vm| vm.id.clone()).collect::<Vec<_>>() {
+            if let Some(vm) = self.vms.get_mut(&vm) {
+                vm.user_data_id = None;
+            }
+        }
+        let linked = |row: &super::TemplateUserData| row.id != *id;
+        self.template_user_data.retain(|_, row| linked(row));
+    }
+
+    /// What an account has that is a name and no more.
+    fn names_of(&self, account: &str) -> Vec<(Kind, Uuid, u64)> {
+        let mut names = Vec::new();
+        let mut note = |kind, owner: &Uuid, id: &Uuid, number| {
+            if owner == account {
+                names.push((kind, id.clone(), number));
+            }
+        };
+        for row in self.affinity_groups.values() {
+            note(Kind::AffinityGroup, &row.account, &row.id, row.number);
+        }
+        for row in self.key_pairs.values() {
+            note(Kind::KeyPair, &row.account, &row.id, row.number);
+        }
+        for row in self.user_data.values() {
+            note(Kind::UserData, &row.account, &row.id, row.number);
+        }
+        for row in self.instance_groups.values() {
+            note(Kind::InstanceGroup, &row.account, &row.id, row.number);
+        }
+        for row in self.security_groups.values() {
+            note(Kind::SecurityGroup, &row.account, &row.id, row.number);
+        }
+        for row in self.hooks.webhooks.values() {
+            note(Kind::Webhook, &row.account, &row.id, row.number);
+        }
+        names
+    }
 }

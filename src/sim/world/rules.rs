@@ -101,10 +101,39 @@ impl World {
         row.is_some_and(|row| Catalogue::offers(row, service))
     }
 
+    /// Lets everything follow a machine's card in a network that led to its old address: static NAT
+    /// (`cloudstack-observed.md`, section 2), port forwarding and load balancing.
+    pub(crate) fn redirect(&mut self, vm: &str, network: &str, (old, new): (Ipv4Addr, Ipv4Addr)) {
+        for id in self.addresses.ids_under(&AddressKey::Vm(vm.to_owned())) {
+            let address = self.addresses.get_mut(&id);
+            let address = address.filter(|row| row.network.as_deref() == Some(network));
+            let nat = address.and_then(|address| address.static_nat.as_mut());
+            if let Some(nat) = nat.filter(|nat| nat.ip == old) {
+                nat.ip = new;
+            }
+        }
+        let key = RuleKey::Vm(vm.to_owned());
+        for id in self.port_forwardings.ids_under(&key) {
+            let rule = self.port_forwardings.get_mut(&id);
+            if let Some(rule) = rule.filter(|rule| rule.network == network && rule.guest_ip == old)
+            {
+                rule.guest_ip = new;
+            }
+        }
+        for id in self.load_balancers.ids_under(&key) {
+            let rule = self.load_balancers.get_mut(&id);
+            let members = rule.filter(|rule| rule.network == network);
+            let members = members.into_iter().flat_map(|rule| &mut rule.members);
+            for member in members.filter(|member| member.vm == vm && member.ip == old) {
+                member.ip = new;
+            }
+        }
+    }
+
     /// Takes a firewall rule out.
     pub(crate) fn drop_firewall_rule(&mut self, id: &str) {
         if self.firewall_rules.remove(id).is_some() {
-            self.tags.drop_of(id);
+            self.unlabel(id);
         }
     }
 
@@ -127,7 +156,7 @@ impl World {
         for id in self.firewall_rules.ids_under(&opened) {
             self.drop_firewall_rule(&id);
         }
-        self.tags.drop_of(rule);
+        self.unlabel(rule);
         self.loosen(address);
     }
 
