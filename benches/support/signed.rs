@@ -7,7 +7,7 @@ use weir::sim::Credentials;
 
 /// Everything but letters, digits and `-._*` as `%XX`, as Java's encoder does, with a space as
 /// `%20`.
-fn encoded(text: &str) -> String {
+pub(crate) fn encoded(text: &str) -> String {
     let bytes = text.bytes().map(|byte| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' => {
             char::from(byte).to_string()
@@ -29,10 +29,14 @@ pub(crate) fn signed(keys: &Credentials, params: &[(&str, &str)]) -> String {
             .map(|(key, value)| format!("{}={}", name(key), encoded(value)));
         pairs.collect::<Vec<_>>().join("&")
     };
-    let text = joined(str::to_owned).to_lowercase();
-    let mut mac = Hmac::<Sha1>::new_from_slice(keys.secret_key.as_bytes())
-        .expect("a MAC takes keys of any length");
-    mac.update(text.as_bytes());
-    let signature = STANDARD.encode(mac.finalize().into_bytes());
+    let signature = signature(&keys.secret_key, &joined(str::to_owned));
     format!("{}&signature={}", joined(encoded), encoded(&signature))
+}
+
+/// The signature of a text of sorted pairs, whose values are encoded and whose names are not.
+pub(crate) fn signature(secret_key: &str, text: &str) -> String {
+    let mut mac = Hmac::<Sha1>::new_from_slice(secret_key.as_bytes())
+        .expect("a MAC takes keys of any length");
+    mac.update(text.to_lowercase().as_bytes());
+    STANDARD.encode(mac.finalize().into_bytes())
 }

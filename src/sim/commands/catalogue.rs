@@ -124,7 +124,8 @@ pub(crate) fn zones(call: &mut Call<'_>) -> Answered {
     } else {
         without(zone, &["dns1", "internaldns1", "guestcidraddress"])
     };
-    let shown = call.matches(&zone, &["id", "name", "networktype"]);
+    let id = Catalogue::text(&zone, "id");
+    let shown = call.tagged(id) && call.matches(&zone, &["id", "name", "networktype"]);
     call.page(
         "zone",
         if shown {

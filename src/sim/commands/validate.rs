@@ -24,7 +24,7 @@ const LONG_TEXTS: &[(&str, usize)] = &[
 
 pub(super) fn validate(world: &World, command: &Command, params: &Params) -> Result<(), ApiError> {
     if let Some(name) = params.unprintable() {
-        return Err(ApiError::value(format!(
+        return Err(ApiError::parameter(format!(
             "Received value containing illegal ASCII non-printable characters for parameter {name}"
         )));
     }

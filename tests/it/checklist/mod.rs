@@ -2,8 +2,10 @@
 //! item's words. Where a recorded server did otherwise, the test holds what that server did.
 
 mod jobs;
+mod lists;
 mod machines;
 mod rest;
+mod transport;
 mod webhooks;
 
 use std::time::Duration;
