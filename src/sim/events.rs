@@ -355,6 +355,7 @@ fn item_words(world: &World, work: &Work) -> Option<Words> {
 fn other_words(world: &World, work: &Work) -> Option<Words> {
     Some(match work {
         Work::Rule(work) => rules::words(world, work),
+        Work::Security(work) => rules::security_words(world, work),
         Work::CreateGroup { group } => {
             let text = "Creating affinity group".to_owned();
             all(

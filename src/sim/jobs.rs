@@ -18,6 +18,7 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::effects::rule::RuleWork;
+use super::effects::security_group::SecurityWork;
 use super::profile::Profile;
 use super::world::Uuid;
 
@@ -178,6 +179,7 @@ pub(crate) enum Work {
         address: Uuid,
     },
     Rule(RuleWork),
+    Security(SecurityWork),
     Deploy {
         vm: Uuid,
         start: bool,
@@ -335,6 +337,7 @@ impl Work {
             | Self::Disassociate { .. }
             | Self::DisableNat { .. }
             | Self::Rule(_)
+            | Self::Security(_)
             | Self::Maintain { .. }
             | Self::EndMaintenance { .. }
             | Self::MoveNic { .. }

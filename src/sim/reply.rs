@@ -305,6 +305,11 @@ impl ApiError {
         Self::new(535, 4370, text)
     }
 
+    /// 536: something else needs it.
+    pub(crate) fn in_use(text: impl Into<String>) -> Self {
+        Self::new(536, 4375, text)
+    }
+
     /// 537: rules that contradict each other.
     pub(crate) fn conflict(text: impl Into<String>) -> Self {
         Self::new(537, 9999, text)

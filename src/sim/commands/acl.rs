@@ -9,7 +9,7 @@ use crate::sim::events::Subject;
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
 use crate::sim::view::net;
-use crate::sim::world::{AclItem, AclList, Kind, Uuid};
+use crate::sim::world::{AclItem, AclList, EVERYBODY, Kind, Uuid};
 
 /// The commands of this file.
 pub(super) const COMMANDS: &[Command] = &[
@@ -203,7 +203,7 @@ fn list_of_new_item(call: &Call<'_>) -> Result<Uuid, ApiError> {
 }
 
 fn cidrs(call: &Call<'_>) -> Result<String, ApiError> {
-    let text = call.text("cidrlist").unwrap_or("0.0.0.0/0");
+    let text = call.text("cidrlist").unwrap_or(EVERYBODY);
     let wrong = text
         .split(',')
         .map(str::trim)

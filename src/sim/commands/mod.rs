@@ -28,6 +28,7 @@ mod plumbing;
 mod project;
 mod rule;
 mod scope;
+mod security_group;
 mod server;
 mod table;
 mod tag;

@@ -207,6 +207,7 @@ fn create_account(call: &mut Call<'_>) -> Answered {
     call.world.limits.insert(id.clone(), limits);
     call.world.users.insert(user.id.clone(), user);
     call.world.accounts.insert(id.clone(), row);
+    call.world.add_default_security_group(&id);
     Ok(Answer::Object(account_answer(call.world, &id)))
 }
 

@@ -193,6 +193,7 @@ fn add_owner(world: &mut World, name: &str, domain: &str) -> Uuid {
     };
     world.limits.insert(id.clone(), Limits::of_a_new_account());
     world.accounts.insert(id.clone(), account);
+    world.add_default_security_group(&id);
     id
 }
 

@@ -6,8 +6,9 @@ use std::sync::LazyLock;
 use super::declare::Command;
 use super::{
     account, acl, address, affinity, balance, catalogue, event, firewall, forward, host,
-    instance_group, job, key_pair, network, offering, os, people, plumbing, project, server, tag,
-    user_data, vm_admin, vm_deploy, vm_life, vm_list, vm_update, volume, volume_list, vpc, webhook,
+    instance_group, job, key_pair, network, offering, os, people, plumbing, project,
+    security_group, server, tag, user_data, vm_admin, vm_deploy, vm_life, vm_list, vm_update,
+    volume, volume_list, vpc, webhook,
 };
 
 /// Every command that this cloud knows, file by file.
@@ -26,6 +27,7 @@ static FILES: &[&[Command]] = &[
     forward::COMMANDS,
     balance::COMMANDS,
     plumbing::COMMANDS,
+    security_group::COMMANDS,
     vm_deploy::COMMANDS,
     vm_list::COMMANDS,
     vm_life::COMMANDS,

@@ -57,6 +57,7 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
     let offering = call.required_id("serviceofferingid", Kind::ServiceOffering)?;
     let template = template(call)?;
     let affinity_groups = affinity_groups(call)?;
+    refuse_security_groups(call)?;
     if let Some(name) = call.text("name") {
         check_name(call, name)?;
     }
@@ -120,6 +121,17 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
         Some(id.clone()),
         Some(id),
     )
+}
+
+/// In a zone like this one, no machine is in a security group.
+fn refuse_security_groups(call: &Call<'_>) -> Result<(), ApiError> {
+    let names = ["securitygroupids", "securitygroupnames"];
+    if names.iter().any(|name| call.text(name).is_some()) {
+        let text =
+            "Can't create vm with security groups; security group feature is not enabled per zone";
+        return Err(ApiError::value(text));
+    }
+    Ok(())
 }
 
 /// The details of a new machine.

@@ -9,7 +9,7 @@ use super::{Outcome, put, success};
 use crate::sim::jobs::{Job, JobFailure, Work};
 use crate::sim::view::net;
 use crate::sim::world::index::NetworkKey;
-use crate::sim::world::{AclItem, Kind, Uuid, World};
+use crate::sim::world::{AclItem, EVERYBODY, Kind, Uuid, World};
 
 /// Applies a job on an ACL list or a rule.
 pub(crate) fn finish(world: &mut World, job: &Job) -> Outcome {
@@ -133,7 +133,7 @@ pub(crate) fn changed(
             item.icmp_code,
         ) = (None, None, None, None);
         item.reason = None;
-        item.cidr_list = "0.0.0.0/0".to_owned();
+        item.cidr_list = EVERYBODY.to_owned();
     }
     item.protocol = text("protocol").map_or(item.protocol, |name| name.to_lowercase());
     item.start_port = text("startport")

@@ -10,6 +10,7 @@ mod machine;
 pub(crate) mod network;
 mod placement;
 pub(crate) mod rule;
+pub(crate) mod security_group;
 mod tag;
 mod vm;
 mod vm_power;
@@ -79,6 +80,7 @@ pub(crate) fn begin(world: &mut World, job: &mut Job) -> Duration {
         | Work::Disassociate { .. }
         | Work::DisableNat { .. }
         | Work::Rule(_)
+        | Work::Security(_)
         | Work::Regroup { .. }
         | Work::CreateGroup { .. }
         | Work::DeleteGroup { .. }
@@ -127,6 +129,7 @@ pub(crate) fn finish(world: &mut World, job: &Job) -> Outcome {
         | Work::Disassociate { .. }
         | Work::DisableNat { .. } => network::finish(world, job),
         Work::Rule(work) => rule::finish(world, job, work),
+        Work::Security(work) => security_group::finish(world, work),
         Work::CreateAclList { .. }
         | Work::UpdateAclList { .. }
         | Work::DeleteAclList { .. }

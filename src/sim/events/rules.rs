@@ -2,6 +2,7 @@
 
 use super::{Subject, Words, all};
 use crate::sim::effects::rule::RuleWork;
+use crate::sim::effects::security_group::{SecurityWork, direction};
 use crate::sim::world::{FirewallRule, Kind, Uuid, World};
 
 fn subject(world: &World, kind: Kind, id: &Uuid) -> Subject {
@@ -96,4 +97,32 @@ pub(super) fn words(world: &World, work: &RuleWork) -> Words {
             rule,
         ),
     }
+}
+
+/// The words for a job on a security group.
+pub(super) fn security_words(world: &World, work: &SecurityWork) -> Words {
+    let (kind, doing, egress, (of, id)) = match work {
+        SecurityWork::Authorize { group, egress, .. } => {
+            let kind = match egress {
+                true => "SG.AUTH.EGRESS",
+                false => "SG.AUTH.INGRESS",
+            };
+            (kind, "adding", *egress, (Kind::SecurityGroup, group))
+        }
+        SecurityWork::Revoke { rule, egress } => {
+            let kind = match egress {
+                true => "SG.REVOKE.EGRESS",
+                false => "SG.REVOKE.INGRESS",
+            };
+            (kind, "revoking", *egress, (Kind::SecurityRule, rule))
+        }
+    };
+    let doing = format!("{doing} {} rule", direction(egress));
+    let subject = Subject {
+        kind: "SecurityGroup",
+        id: Some(id.clone()),
+        name: None,
+        account: world.owner(of, id).map(ToOwned::to_owned),
+    };
+    all(kind, doing.clone(), doing, subject)
 }

@@ -16,6 +16,7 @@ mod protocol;
 mod rules;
 mod scale;
 mod scripts;
+mod security_groups;
 mod times;
 mod volumes;
 mod vpcs;

@@ -7,6 +7,7 @@
 pub(crate) mod host;
 pub(crate) mod net;
 pub(crate) mod rule;
+pub(crate) mod security_group;
 pub(crate) mod vm;
 pub(crate) mod volume;
 pub(crate) mod webhook;

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 
 use super::index::{AddressKey, RuleKey};
 use super::{
-    Address, Catalogue, FirewallRule, LoadBalancer, Network, Nic, PortForwarding, SecurityGroup,
-    Vm, World,
+    Address, Catalogue, DEFAULT_SECURITY_GROUP, FirewallRule, Kind, LoadBalancer, Network, Nic,
+    PortForwarding, SecurityGroup, Uuid, Vm, World,
 };
 
 fn at(address: &str) -> RuleKey {
@@ -228,6 +228,38 @@ impl World {
             .values()
             .flat_map(|vm| vm.nics.iter().map(move |nic| (vm, nic)));
         cards.find(|(_, nic)| nic.secondary.iter().any(|more| more.id == id))
+    }
+
+    /// Adds a security group; the answer is its id.
+    pub(crate) fn add_security_group(
+        &mut self,
+        account: &str,
+        name: &str,
+        description: Option<&str>,
+    ) -> Uuid {
+        let group = SecurityGroup {
+            id: self.fresh_id(),
+            number: self.next_number(Kind::SecurityGroup),
+            name: name.to_owned(),
+            description: description.map(ToOwned::to_owned),
+            account: account.to_owned(),
+            rules: Vec::new(),
+        };
+        let id = group.id.clone();
+        self.security_groups.insert(id.clone(), group);
+        id
+    }
+
+    /// Adds the security group that every account has.
+    pub(crate) fn add_default_security_group(&mut self, account: &str) {
+        let description = Some("Default Security Group");
+        self.add_security_group(account, DEFAULT_SECURITY_GROUP, description);
+    }
+
+    /// The security group of this name in an account.
+    pub(crate) fn security_group_named(&self, account: &str, name: &str) -> Option<&SecurityGroup> {
+        let mut groups = self.security_groups.values();
+        groups.find(|group| group.account == account && group.name == name)
     }
 
     /// The security group that a rule belongs to.

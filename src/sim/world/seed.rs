@@ -81,6 +81,7 @@ impl World {
         world.add_people();
         world.add_default_lists();
         world.add_public_addresses();
+        world.add_default_security_groups();
         world
     }
 
@@ -130,6 +131,19 @@ impl World {
                 created: None,
             },
         );
+    }
+
+    /// Each account has one, in the order of their numbers.
+    fn add_default_security_groups(&mut self) {
+        let mut accounts: Vec<(u64, Uuid)> = self
+            .accounts
+            .values()
+            .map(|account| (account.number, account.id.clone()))
+            .collect();
+        accounts.sort();
+        for (_, account) in accounts {
+            self.add_default_security_group(&account);
+        }
     }
 
     fn add_default_lists(&mut self) {

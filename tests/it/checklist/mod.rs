@@ -4,6 +4,7 @@
 mod jobs;
 mod lists;
 mod machines;
+mod networks;
 mod rest;
 mod transport;
 mod webhooks;
@@ -189,4 +190,30 @@ impl Cloud {
 /// A member's text; empty if it has none.
 pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+/// How many items there are.
+const ITEMS: usize = 106;
+
+#[test]
+fn every_item_has_a_test_that_is_named_by_its_number() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/checklist");
+    let mut tests = vec![0; ITEMS + 1];
+    for file in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let named = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("async fn c"));
+        for number in named.filter_map(|name| name.get(..3)) {
+            let number: usize = number.parse().unwrap();
+            assert!((1..=ITEMS).contains(&number), "there is no item {number}");
+            tests[number] += 1;
+        }
+    }
+    let wrong = (1..=ITEMS).filter(|number| tests[*number] != 1);
+    assert_eq!(
+        wrong.collect::<Vec<_>>(),
+        [0; 0],
+        "have no test, or several"
+    );
 }

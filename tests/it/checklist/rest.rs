@@ -1,4 +1,4 @@
-//! Items 94 to 100, 102, 103 and 106: tags, groups, keys, user data, and what the server says of
+//! Items 94 to 103 and 106: tags, groups, keys, user data, and what the server says of
 //! itself.
 
 use serde_json::json;
@@ -142,6 +142,57 @@ async fn c100_a_text_is_registered_once() {
             "Userdata u cannot be removed as it is being used by some VMs"
         )
     );
+}
+
+/// 101. createSecurityGroup duplicate → 431; delete in use → 536.
+#[tokio::test(start_paused = true)]
+async fn c101_a_security_group_that_a_rule_names_stays() {
+    let cloud = Cloud::new(Profile::Instant).await;
+    let named = |name| [("name", name)];
+    let made = cloud.tenant("createSecurityGroup", &named("web")).await;
+    let id = text(&made["securitygroup"]["id"]);
+    let why = "Unable to create security group, a group with name web already exists.";
+    assert_eq!(
+        cloud.refusal("createSecurityGroup", &named("web")).await,
+        (431, why.to_owned())
+    );
+    let rule = [
+        ("securitygroupname", "default"),
+        ("protocol", "tcp"),
+        ("startport", "80"),
+        ("endport", "90"),
+        ("usersecuritygrouplist[0].account", "operator"),
+        ("usersecuritygrouplist[0].group", "web"),
+    ];
+    let done = cloud.done("authorizeSecurityGroupIngress", &rule).await;
+    let rules = done["securitygroup"]["ingressrule"].as_array().unwrap();
+    assert_eq!(rules.len(), 1, "{done}");
+    assert_eq!(rules[0]["securitygroupname"], "web");
+    let reply = cloud
+        .send(Who::Tenant, "deleteSecurityGroup", &[("id", &id)])
+        .await;
+    let inside = reply.inner();
+    assert_eq!(
+        (
+            reply.status,
+            &inside["cserrorcode"],
+            text(&inside["errortext"]).as_str()
+        ),
+        (
+            536,
+            &json!(4375),
+            "Cannot delete group when there are security rules that allow this group"
+        )
+    );
+    let revoke = text(&rules[0]["ruleid"]);
+    cloud
+        .done("revokeSecurityGroupIngress", &[("id", &revoke)])
+        .await;
+    let answer = cloud.tenant("deleteSecurityGroup", &[("id", &id)]).await;
+    assert_eq!(answer, json!({"success": true}));
+    let list = cloud.tenant("listSecurityGroups", &[]).await;
+    assert_eq!(list["count"], 1);
+    assert_eq!(list["securitygroup"][0]["name"], "default");
 }
 
 /// 102. listCapabilities → object `capability` with the version: as observed, "4.22.0.0-SNAPSHOT".

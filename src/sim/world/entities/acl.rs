@@ -19,6 +19,9 @@ pub struct AclList {
     pub vpc: Option<Uuid>,
 }
 
+/// Whom a rule is about that names nobody (`NetUtils.ALL_IP4_CIDRS` and `ALL_IP6_CIDRS`).
+pub(crate) const EVERYBODY: &str = "0.0.0.0/0,::/0";
+
 /// A rule of a network ACL list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AclItem {

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Uuid;
 
+/// The group that every account has from the start.
+pub(crate) const DEFAULT_SECURITY_GROUP: &str = "default";
+
 /// A security group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityGroup {
@@ -34,6 +37,21 @@ pub struct SecurityRule {
     pub range: (i32, i32),
     /// Whom it is about.
     pub peer: Peer,
+}
+
+impl SecurityRule {
+    /// Whether two rules differ in their ids at most.
+    pub(crate) fn says_the_same_as(&self, other: &Self) -> bool {
+        let said = |rule: &Self| {
+            (
+                rule.egress,
+                rule.protocol.clone(),
+                rule.range,
+                rule.peer.clone(),
+            )
+        };
+        said(self) == said(other)
+    }
 }
 
 /// Whom a rule of a security group is about.
