@@ -7,6 +7,7 @@
 mod rules;
 mod volume;
 
+use super::effects::nic::NicWork;
 use super::jobs::{Job, MachineChange, Work};
 use super::webhooks;
 use super::world::{Event, Kind, Uuid, World};
@@ -193,6 +194,7 @@ fn vm_words(world: &World, work: &Work) -> Option<Words> {
             let what = "updating VM Affinity Group";
             of("VM.AFFINITY.GROUP.UPDATE", what, what, vm)
         }
+        Work::Nic(work) => Some(nic_words(world, work)),
         Work::MoveNic { nic, .. } => {
             let network = world.vm_of_nic(nic)?.nics.first()?.network.clone();
             let zone = world.catalogue.zone_id();
@@ -204,6 +206,36 @@ fn vm_words(world: &World, work: &Work) -> Option<Words> {
             ))
         }
         _ => None,
+    }
+}
+
+fn nic_words(world: &World, work: &NicWork) -> Words {
+    let of = |kind, scheduled: String, doing: &str, vm: &str| {
+        all(kind, scheduled, doing.to_owned(), Subject::vm(world, vm))
+    };
+    match work {
+        NicWork::Add { vm, network, .. } => {
+            let text = format!("Adding network {network} to user vm: {vm}");
+            of("NIC.CREATE", text, "Creating Nic", vm)
+        }
+        NicWork::Remove { vm, nic } => {
+            let text = format!("Removing NIC {nic} from user vm: {vm}");
+            of("NIC.DELETE", text, "Removing Nic", vm)
+        }
+        NicWork::MakeDefault { vm, nic } => {
+            let text = format!("Updating NIC {nic} on user vm: {vm}");
+            of("NIC.UPDATE", text, "Updating Nic", vm)
+        }
+        NicWork::ShowIp { ip } => {
+            let text = format!("associating ip to nic id: {ip}");
+            let subject = Subject::nameless("IpAddress");
+            all("NIC.SECONDARY.IP.ASSIGN", text.clone(), text, subject)
+        }
+        NicWork::RemoveIp { ip } => {
+            let text = format!("Disassociating ip address with id={ip}");
+            let subject = Subject::nameless("IpAddress");
+            all("NIC.SECONDARY.IP.UNASSIGN", text.clone(), text, subject)
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::effects::nic::NicWork;
 use super::effects::rule::RuleWork;
 use super::effects::security_group::SecurityWork;
 use super::profile::Profile;
@@ -219,6 +220,7 @@ pub(crate) enum Work {
         vm: Uuid,
         offering: Uuid,
     },
+    Nic(NicWork),
     MoveNic {
         nic: Uuid,
         ip: Ipv4Addr,
@@ -318,6 +320,7 @@ impl Work {
             | Self::Restore { vm, .. }
             | Self::Scale { vm, .. } => Some(vm),
             Self::Volume { change, .. } => change.vm(),
+            Self::Nic(work) => work.locks(),
             Self::CreateVpc { .. }
             | Self::UpdateVpc { .. }
             | Self::DeleteVpc { .. }

@@ -21,6 +21,7 @@ mod job;
 mod key_pair;
 mod network;
 mod network_range;
+mod nic;
 mod offering;
 mod os;
 mod people;
@@ -118,6 +119,7 @@ pub(crate) fn envelope(command: &str) -> String {
         "updateNetworkACLItem" => "createnetworkaclresponse".to_owned(),
         "updateVMAffinityGroup" => "updatevirtualmachineresponse".to_owned(),
         "resetSSHKeyForVirtualMachine" => "resetSSHKeyforvirtualmachineresponse".to_owned(),
+        "addIpToNic" => "addiptovmnicresponse".to_owned(),
         "moveNetworkAclItem" => "moveNetworkAclItemResponse".to_owned(),
         other => format!("{}response", other.to_lowercase()),
     }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use super::declare::Command;
 use super::{
     account, acl, address, affinity, balance, catalogue, event, firewall, forward, host,
-    instance_group, job, key_pair, network, offering, os, people, plumbing, project,
+    instance_group, job, key_pair, network, nic, offering, os, people, plumbing, project,
     security_group, server, tag, user_data, vm_admin, vm_deploy, vm_life, vm_list, vm_update,
     volume, volume_list, vpc, webhook,
 };
@@ -39,6 +39,7 @@ static FILES: &[&[Command]] = &[
     server::COMMANDS,
     user_data::COMMANDS,
     vm_admin::COMMANDS,
+    nic::COMMANDS,
     volume::COMMANDS,
     volume_list::COMMANDS,
     webhook::COMMANDS,

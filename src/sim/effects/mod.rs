@@ -8,6 +8,7 @@ pub(crate) mod acl;
 mod host;
 mod machine;
 pub(crate) mod network;
+pub(crate) mod nic;
 mod placement;
 pub(crate) mod rule;
 pub(crate) mod security_group;
@@ -73,7 +74,9 @@ pub(crate) fn begin(world: &mut World, job: &mut Job) -> Duration {
             host::begin(world, host);
             Cost::Move
         }
-        Work::MoveNic { .. } | Work::Scale { .. } | Work::Volume { .. } => Cost::Move,
+        Work::MoveNic { .. } | Work::Nic(_) | Work::Scale { .. } | Work::Volume { .. } => {
+            Cost::Move
+        }
         Work::UpdateVpc { .. }
         | Work::EndMaintenance { .. }
         | Work::UpdateNetwork { .. }
@@ -110,6 +113,7 @@ pub(crate) fn finish(world: &mut World, job: &Job) -> Outcome {
         } => vm::restored(world, job, vm, (template.as_ref(), *root_gib)),
         Work::Expunge { vm } => vm::expunged(world, job, vm),
         Work::Scale { vm, offering } => vm::scaled(world, job, vm, offering),
+        Work::Nic(work) => nic::finish(world, job, work),
         Work::MoveNic { nic, ip } => vm::nic_moved(world, job, nic, *ip),
         Work::Regroup { vm, groups } => vm::regrouped(world, job, vm, groups),
         Work::Machine { vm, change } => machine::finish(world, job, vm, change),

@@ -200,9 +200,33 @@ fn implement(world: &mut World, vm: &Vm) {
     }
 }
 
+/// Connects a card that a machine has just got, if the machine runs.
+pub(crate) fn plugged(world: &mut World, id: &str) {
+    let Some(vm) = world.vms.get(id).cloned() else {
+        return;
+    };
+    if vm.state == VmState::Running {
+        implement(world, &vm);
+        connect(world, id);
+    }
+}
+
+/// Gives the cards of a machine the VLANs of their networks.
+fn connect(world: &mut World, id: &str) {
+    let networks = &world.networks;
+    for nic in world
+        .vms
+        .get_mut(id)
+        .into_iter()
+        .flat_map(|vm| &mut vm.nics)
+    {
+        let network = networks.get(&nic.network);
+        nic.vlan = network.and_then(|network| network.vlan);
+    }
+}
+
 fn run(world: &mut World, id: &Uuid) {
     let now = world.wall();
-    let networks = &world.networks;
     let Some(vm) = world.vms.get_mut(id) else {
         return;
     };
@@ -212,10 +236,7 @@ fn run(world: &mut World, id: &Uuid) {
     vm.details.remove("deployvm");
     vm.updated = Some(now);
     vm.running_since = Some(now);
-    for nic in &mut vm.nics {
-        let network = networks.get(&nic.network);
-        nic.vlan = network.and_then(|network| network.vlan);
-    }
+    connect(world, id);
     world.ready_disks(id);
 }
 

@@ -9,6 +9,7 @@ mod invariants;
 mod isolated;
 mod jobs;
 mod machines;
+mod nics;
 mod orders;
 mod people;
 mod projects;

@@ -35,6 +35,13 @@ impl World {
         inside && !self.guest_ip_taken(network, ip)
     }
 
+    /// Whether a card in a network has this MAC address.
+    pub(crate) fn has_mac(&self, network: &Network, mac: &str) -> bool {
+        let cards = self.vms.values().flat_map(|vm| &vm.nics);
+        let mut cards = cards.filter(|nic| nic.network == network.id);
+        cards.any(|nic| nic.mac == mac)
+    }
+
     /// A MAC address that no other card of the network ever had.
     fn next_mac(&mut self, network: &Network) -> String {
         let count = self.networks.get_mut(&network.id).map_or(0, |network| {

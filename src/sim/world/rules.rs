@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use super::index::{AddressKey, RuleKey};
 use super::{
     Address, Catalogue, DEFAULT_SECURITY_GROUP, FirewallRule, Kind, LoadBalancer, Network, Nic,
-    PortForwarding, SecurityGroup, Uuid, Vm, World,
+    PortForwarding, SecurityGroup, Uuid, Vm, World, quoted_address,
 };
 
 fn at(address: &str) -> RuleKey {
@@ -76,16 +76,28 @@ impl World {
         bound.into_iter().find(|address| address.source_nat)
     }
 
-    /// Whether a rule, a load balancer or a static NAT leads to a guest address of a machine.
-    #[expect(dead_code, reason = "the commands of network cards use it")]
-    pub(crate) fn is_led_to(&self, vm: &str, ip: Ipv4Addr) -> bool {
+    /// What leads to a guest address of a machine in a network, as error texts name it.
+    pub(crate) fn leads_to(&self, vm: &str, network: &str, ip: Ipv4Addr) -> Option<String> {
         let key = RuleKey::Vm(vm.to_owned());
-        let forwarded = self.port_forwardings.under(&key);
-        let balanced = self.load_balancers.under(&key);
-        let mut members = balanced.iter().flat_map(|rule| &rule.members);
-        self.address_to(vm, ip).is_some()
-            || forwarded.iter().any(|rule| rule.guest_ip == ip)
-            || members.any(|member| member.vm == vm && member.ip == ip)
+        let mut forwarded = self.port_forwardings.under(&key).into_iter();
+        if forwarded.any(|rule| rule.network == network && rule.guest_ip == ip) {
+            return Some("the port forwarding rule".to_owned());
+        }
+        let natted = self.addresses.under(&AddressKey::Vm(vm.to_owned()));
+        let mut natted = natted.into_iter().filter(|row| {
+            let leads = row.static_nat.as_ref().is_some_and(|nat| nat.ip == ip);
+            leads && row.network.as_deref() == Some(network)
+        });
+        if let Some(address) = natted.next() {
+            let address = quoted_address(address);
+            return Some(format!("static NAT rule public IP address ID: {address}"));
+        }
+        let balanced = self.load_balancers.under(&key).into_iter();
+        let mut members = balanced
+            .filter(|rule| rule.network == network)
+            .flat_map(|rule| &rule.members);
+        let balanced = members.any(|member| member.vm == vm && member.ip == ip);
+        balanced.then(|| "the load balancing rule".to_owned())
     }
 
     /// Whether the offering of a network has a service, such as `SourceNat`.
