@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper::{Method as HttpMethod, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::SignedDuration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -54,7 +55,7 @@ pub(super) async fn serve(
         };
         match accepted {
             Ok((stream, _)) => {
-                connections.spawn(converse(sim.clone(), stream, admin));
+                connections.spawn(accept(sim.clone(), stream, admin));
             }
             // The peer is gone before it was accepted, or file handles ran out: the next one
             // may do better.
@@ -65,11 +66,19 @@ pub(super) async fn serve(
     Ok(())
 }
 
-async fn converse(sim: Sim, stream: TcpStream, admin: bool) {
+async fn accept(sim: Sim, stream: TcpStream, admin: bool) {
     // Small answers must not wait for each other.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
+    converse(sim, stream, admin).await;
+}
+
+/// Answers the requests that come by a connection.
+pub(super) async fn converse<S>(sim: Sim, stream: S, admin: bool)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(move |request| answer(sim.clone(), request, admin));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -256,6 +256,15 @@ impl Sim {
         }
     }
 
+    /// Serves HTTP on `/client/api` by a connection that is there already, such as a pipe in memory,
+    /// until it ends.
+    pub async fn converse<S>(&self, stream: S)
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        http::converse(self.clone(), stream, false).await;
+    }
+
     /// The requests received so far, oldest first; the last 100 000, or 32 MiB.
     #[must_use]
     pub fn requests(&self) -> Vec<LoggedRequest> {

@@ -1,109 +1,15 @@
 //! Holds a simulated answer against the recorded one.
 //!
-//! Strict by default: same members, same types, same values. The tables below say what is excused,
-//! and why; whoever wants to excuse more has to add a line there.
+//! Strict: same members, same types, same values, but for what [`excuses`](super::excuses) lists.
 
 use serde_json::{Map, Value};
 
 use super::{
+    excuses::{ANYWHERE, Depth, Judge, Used, judge, may_be_absent},
     ids::{Names, is_uuid},
     mask::{mask, mask_numbers},
     rows::{label, pair},
 };
-
-/// Members that may be missing on either side.
-const MAY_BE_ABSENT: &[(&str, &str)] = &[
-    ("cpuused", SAMPLED),
-    ("networkkbsread", SAMPLED),
-    ("networkkbswrite", SAMPLED),
-    ("diskkbsread", SAMPLED),
-    ("diskkbswrite", SAMPLED),
-    ("diskioread", SAMPLED),
-    ("diskiowrite", SAMPLED),
-    ("diskiopstotal", SAMPLED),
-    ("diskread", SAMPLED),
-    ("diskwrite", SAMPLED),
-    ("networkread", SAMPLED),
-    ("networkwrite", SAMPLED),
-    ("memorykbs", SAMPLED),
-    ("memoryintfreekbs", SAMPLED),
-    ("memorytargetkbs", SAMPLED),
-];
-const SAMPLED: &str = "there after the hypervisor's first statistics sample, up to a minute late";
-
-/// How the value of a member is judged, where it is not simply the same.
-const LOOSE: &[(&str, Judge, &str)] = &[
-    ("created", Judge::Digits, CLOCK),
-    ("completed", Judge::Digits, CLOCK),
-    ("lastupdated", Judge::Digits, CLOCK),
-    ("allocated", Judge::Digits, CLOCK),
-    ("macaddress", Judge::Type, DRAWN),
-    ("isolationuri", Judge::Digits, DRAWN),
-    ("broadcasturi", Judge::Digits, DRAWN),
-    ("vlanname", Judge::Digits, DRAWN),
-    ("fingerprint", Judge::Type, DRAWN),
-    ("privatekey", Judge::Type, DRAWN),
-    ("zonetoken", Judge::Type, DRAWN),
-    (
-        "hostid",
-        Judge::Type,
-        "the planner is free in its choice of host",
-    ),
-    (
-        "hostname",
-        Judge::Type,
-        "the planner is free in its choice of host",
-    ),
-    ("instancename", Judge::Digits, SEQUENCE),
-    ("networkdomain", Judge::Digits, SEQUENCE),
-    (
-        "errortext",
-        Judge::ErrorText,
-        "carries ids, UUIDs and JSON of internal objects",
-    ),
-    ("url", Judge::Type, "where the operator got a template from"),
-    (
-        "cloudstackversion",
-        Judge::Type,
-        "the recorded server was a snapshot build",
-    ),
-    (
-        "account",
-        Judge::Account,
-        "each world names its own accounts",
-    ),
-    (
-        "username",
-        Judge::Account,
-        "each world names its own accounts",
-    ),
-    ("publicip", Judge::Address, POOL),
-];
-const CLOCK: &str = "a time of day";
-const DRAWN: &str = "drawn at random";
-const SEQUENCE: &str = "carries a database id";
-const POOL: &str = "the pool is free in its choice of address";
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Judge {
-    Same,
-    Type,
-    Digits,
-    ErrorText,
-    Account,
-    Address,
-}
-
-/// How much of an answer has to agree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Depth {
-    /// Everything.
-    Full,
-    /// Everything in the rows that both sides have; the catalogue itself is configuration.
-    CommonRows,
-    /// Member names and types only; rows cannot be told apart.
-    Shape,
-}
 
 /// One place in an answer where the two differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,18 +22,24 @@ pub(super) struct Difference {
 /// One comparison: what it learns goes to `names`, what it dislikes to `differences`.
 pub(super) struct Comparison<'a> {
     pub names: &'a mut Names,
+    /// What was excused.
+    used: &'a mut Used,
     pub depth: Depth,
     pub differences: Vec<Difference>,
+    /// Whether one side has rows that the other has not, and may.
+    pub other_rows: bool,
     /// Inside a VM whose private address nobody asked for.
     anywhere: bool,
 }
 
 impl<'a> Comparison<'a> {
-    pub(super) fn new(names: &'a mut Names, depth: Depth) -> Self {
+    pub(super) fn new(names: &'a mut Names, used: &'a mut Used, depth: Depth) -> Self {
         Self {
             names,
+            used,
             depth,
             differences: Vec::new(),
+            other_rows: false,
             anywhere: false,
         }
     }
@@ -161,18 +73,17 @@ impl<'a> Comparison<'a> {
             name.is_some_and(|name| self.names.anywhere.iter().any(|vm| vm == name))
         });
         self.learn_address(recorded, simulated);
-        let rows = recorded.values().find_map(Value::as_array).map(Vec::len);
         for (name, value) in recorded {
             let path = format!("{path}.{name}");
             match simulated.get(name) {
-                Some(other) if name == "count" => self.count(&path, rows, value, other),
+                Some(other) if name == "count" => self.count(&path, value, other),
                 Some(other) => self.value(&path, value, other),
-                None if may_be_absent(name) => {}
+                None if self.excuses_absence(name) => {}
                 None => self.differ(&path, brief(value), "absent".into()),
             }
         }
         for (name, value) in simulated {
-            if !recorded.contains_key(name) && !may_be_absent(name) {
+            if !recorded.contains_key(name) && !self.excuses_absence(name) {
                 self.differ(&format!("{path}.{name}"), "absent".into(), brief(value));
             }
         }
@@ -190,10 +101,10 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// `count` is worth comparing only where it says what the rows do not: on a page past the end.
-    fn count(&mut self, path: &str, rows: Option<usize>, recorded: &Value, simulated: &Value) {
+    /// `count` says how many rows there are, where both sides have the same ones.
+    fn count(&mut self, path: &str, recorded: &Value, simulated: &Value) {
         let full = self.depth == Depth::Full;
-        if kind(recorded) != kind(simulated) || (full && rows.is_none() && recorded != simulated) {
+        if kind(recorded) != kind(simulated) || (full && recorded != simulated) {
             self.differ(path, brief(recorded), brief(simulated));
         }
     }
@@ -224,6 +135,7 @@ impl<'a> Comparison<'a> {
             self.value(path, r, s);
         }
         if self.depth == Depth::CommonRows {
+            self.other_rows |= !missing.is_empty() || !extra.is_empty();
             return;
         }
         for row in missing {
@@ -255,7 +167,7 @@ impl<'a> Comparison<'a> {
             .filter(|value| kind(value) == kind(simulated))
             .collect();
         match (like.first(), simulated) {
-            (None, _) if may_be_absent(name) => {}
+            (None, _) if self.excuses_absence(name) => {}
             (None, _) => self.differ(path, "absent, or of another type".into(), brief(simulated)),
             (Some(_), Value::Array(rows)) => {
                 let all: Vec<_> = like
@@ -277,39 +189,68 @@ impl<'a> Comparison<'a> {
         };
         for (name, value) in first {
             let always = recorded.iter().all(|r| r.get(name).is_some());
-            if always && !row.contains_key(name) && !may_be_absent(name) {
+            if always && !row.contains_key(name) && !self.excuses_absence(name) {
                 self.differ(&format!("{path}.{name}"), brief(value), "absent".into());
             }
         }
     }
 
     fn scalar(&mut self, path: &str, recorded: &Value, simulated: &Value) {
+        let name = path.rsplit('.').next().unwrap_or(path);
         let same = match (recorded, simulated) {
             _ if self.depth == Depth::Shape => true,
-            (Value::String(r), Value::String(s)) => self.text(path, r, s),
-            _ => recorded == simulated || judge(path) == Judge::Type,
+            (Value::String(r), Value::String(s)) => self.text(name, r, s),
+            _ => recorded == simulated || self.excuses(name, |judge| judge == Judge::Type),
         };
         if !same {
             self.differ(path, brief(recorded), brief(simulated));
         }
     }
 
-    fn text(&mut self, path: &str, recorded: &str, simulated: &str) -> bool {
-        match judge(path) {
-            Judge::Type => true,
-            Judge::Digits => mask_numbers(recorded) == mask_numbers(simulated),
-            Judge::ErrorText => mask(recorded) == mask(simulated),
-            Judge::Account => self.names.accounts.agree(recorded, simulated),
-            Judge::Address => self.names.addresses.agree(recorded, simulated),
-            Judge::Same if is_uuid(recorded) && is_uuid(simulated) => {
+    /// Whether two texts say the same.
+    fn text(&mut self, name: &str, recorded: &str, simulated: &str) -> bool {
+        let same = recorded == simulated;
+        match judge(name) {
+            _ if name == "errortext" => mask(recorded) == mask(simulated),
+            None if is_uuid(recorded) && is_uuid(simulated) => {
                 self.names.ids.agree(recorded, simulated)
             }
-            Judge::Same if path.ends_with("ipaddress") => {
-                self.anywhere
-                    || self.names.addresses.simulated(recorded).unwrap_or(recorded) == simulated
+            None if name == "ipaddress" => {
+                let known = self.names.addresses.simulated(recorded);
+                let same = known.unwrap_or(recorded) == simulated;
+                if self.anywhere && !same {
+                    self.used.note(ANYWHERE);
+                }
+                same || self.anywhere
             }
-            Judge::Same => recorded == simulated,
+            None => same,
+            Some(Judge::Address) => {
+                let agree = self.names.addresses.agree(recorded, simulated);
+                same && agree || self.excuses(name, |_| agree)
+            }
+            Some(Judge::Type) => same || self.excuses(name, |_| true),
+            Some(Judge::Digits) => {
+                let alike = mask_numbers(recorded) == mask_numbers(simulated);
+                same || self.excuses(name, |_| alike)
+            }
         }
+    }
+
+    /// Whether two different values of a member are excused.
+    fn excuses(&mut self, name: &str, alike: impl Fn(Judge) -> bool) -> bool {
+        let excused = judge(name).is_some_and(alike);
+        if excused {
+            self.used.note(name);
+        }
+        excused
+    }
+
+    fn excuses_absence(&mut self, name: &str) -> bool {
+        let excused = may_be_absent(name);
+        if excused {
+            self.used.note(name);
+        }
+        excused
     }
 
     fn differ(&mut self, path: &str, recorded: String, simulated: String) {
@@ -319,18 +260,6 @@ impl<'a> Comparison<'a> {
             simulated,
         });
     }
-}
-
-fn may_be_absent(name: &str) -> bool {
-    MAY_BE_ABSENT.iter().any(|(member, _)| *member == name)
-}
-
-fn judge(path: &str) -> Judge {
-    let name = path.rsplit('.').next().unwrap_or(path);
-    LOOSE
-        .iter()
-        .find(|(member, ..)| *member == name)
-        .map_or(Judge::Same, |(_, judge, _)| *judge)
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -357,7 +286,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::recordings::{exchange::read, tables};
+    use crate::recordings::{exchange::read, excuses, tables};
 
     const A: &str = "11111111-1111-4111-8111-111111111111";
     const B: &str = "22222222-2222-4222-8222-222222222222";
@@ -367,7 +296,8 @@ mod tests {
     fn check(depth: Depth, recorded: &Value, simulated: &Value, differing: &[&str]) {
         let mut names = Names::default();
         names.ids.bind(A, B);
-        let mut comparison = Comparison::new(&mut names, depth);
+        let mut used = Used::default();
+        let mut comparison = Comparison::new(&mut names, &mut used, depth);
         comparison.value("", recorded, simulated);
         let paths: Vec<_> = comparison
             .differences
@@ -475,11 +405,11 @@ mod tests {
 
     #[test]
     fn every_recorded_answer_agrees_with_itself_under_other_ids() {
-        let mut names = Names::default();
+        let (mut names, mut used) = (Names::default(), Used::default());
         for (file, _) in tables::ADMIN.iter().chain(tables::TENANT) {
             for (place, exchange) in read(file) {
-                let depth = tables::depth(exchange.command().unwrap_or_default());
-                let mut comparison = Comparison::new(&mut names, depth);
+                let depth = excuses::depth(exchange.command().unwrap_or_default());
+                let mut comparison = Comparison::new(&mut names, &mut used, depth);
                 comparison.value("", &exchange.body, &under_other_ids(&exchange.body));
                 assert_eq!(comparison.differences, [], "{place}");
             }
@@ -491,8 +421,8 @@ mod tests {
         for (file, _) in tables::ADMIN.iter().chain(tables::TENANT) {
             for (place, exchange) in read(file) {
                 for member in members(&exchange.body) {
-                    let mut names = Names::default();
-                    let mut comparison = Comparison::new(&mut names, Depth::Full);
+                    let (mut names, mut used) = (Names::default(), Used::default());
+                    let mut comparison = Comparison::new(&mut names, &mut used, Depth::Full);
                     let without = without_first(&exchange.body, &member);
                     comparison.value("", &exchange.body, &without);
                     let noticed = !comparison.differences.is_empty();

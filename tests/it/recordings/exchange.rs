@@ -21,6 +21,8 @@ pub(super) struct Exchange {
     #[serde(default)]
     pub note: Option<String>,
     #[serde(default)]
+    pub method: String,
+    #[serde(default)]
     params: Option<Map<String, Value>>,
     #[serde(default)]
     pub status: u16,
@@ -47,12 +49,10 @@ impl Exchange {
         self.params.as_ref()?.get(name).map(wire)
     }
 
-    /// All parameters but the credentials, which the simulator is not asked to check here.
+    /// All parameters; the value of `apiKey` is none.
     pub(super) fn params(&self) -> Vec<(String, String)> {
         let all = self.params.iter().flatten();
-        all.filter(|(name, _)| *name != "apiKey")
-            .map(|(n, v)| (n.clone(), wire(v)))
-            .collect()
+        all.map(|(n, v)| (n.clone(), wire(v))).collect()
     }
 
     /// The job that a poll asks for and the state that it got to see.

@@ -62,8 +62,6 @@ pub(super) struct Names {
     pub ids: Pairs,
     /// Public addresses: which one the pool hands out is its own affair.
     pub addresses: Pairs,
-    /// Accounts and users.
-    pub accounts: Pairs,
     /// VMs for which no address was asked, so that any free one is right.
     pub anywhere: Vec<String>,
 }

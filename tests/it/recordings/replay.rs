@@ -1,24 +1,31 @@
 //! Plays one role's recordings against one simulator, request by request.
 
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, net::Ipv4Addr, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
 use weir::{
     clock::Clock,
-    sim::{Profile, Reply, Sim, SimConfig, Who},
+    sim::{Profile, Sim, SimConfig, Who},
 };
 
 use super::{
-    compare::{Comparison, Depth, Difference},
+    compare::{Comparison, Difference},
+    door::{self, Answer},
     exchange::{Exchange, Place, read},
+    excuses::{self, Depth, EARLY, Used},
     ids::Names,
-    tables,
+    tables, xml,
 };
 
 /// No recorded job took longer than eleven seconds; a simulated one that runs for this long hangs.
 const LONGEST_JOB: Duration = Duration::from_secs(120);
+/// The addresses that the recorded cloud had to give out.
+const PUBLIC_RANGE: (Ipv4Addr, Ipv4Addr) = (
+    Ipv4Addr::new(192, 168, 2, 2),
+    Ipv4Addr::new(192, 168, 2, 200),
+);
 /// Jobs end on their own schedule; looking this often does not change what is seen.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -30,6 +37,8 @@ pub(super) struct Outcome {
     /// Polls that the recorder saw pending and the replay saw ended: timing, not behaviour.
     pub early: usize,
     pub mismatches: Vec<Mismatch>,
+    /// What was excused.
+    pub used: Used,
 }
 
 /// One difference, with where and in answer to what.
@@ -65,8 +74,10 @@ pub(super) async fn replay(who: Who, files: &[(&'static str, Option<&str>)]) -> 
     };
     let (names, outcome) = (Names::default(), Outcome::default());
     let started = Instant::now();
+    let sim = Sim::new(config);
+    sim.world(|world| world.set_public_range(&[PUBLIC_RANGE]));
     let mut replay = Replay {
-        sim: Sim::new(config),
+        sim,
         who,
         names,
         started,
@@ -91,7 +102,8 @@ impl Replay {
         if let Some(sent) = exchange.sent() {
             self.sleep_until(recorder, sent).await;
         }
-        if let Some(reason) = tables::left_out(place) {
+        if let Some(reason) = excuses::not_sent(place) {
+            self.outcome.used.note(place.to_string());
             self.outcome.left_out.push((place, reason));
             return;
         }
@@ -170,7 +182,7 @@ impl Replay {
             ("response", "json"),
             ("id", vm),
         ];
-        let answer = parse(&self.sim.call(self.who, &params).await);
+        let answer = parse(&self.sim.call(self.who, &params).await.body);
         let nic = answer.pointer("/listvirtualmachinesresponse/virtualmachine/0/nic/0/id");
         if let (Some(recorded), Some(simulated)) =
             (exchange.param("nicid"), nic.and_then(Value::as_str))
@@ -187,26 +199,25 @@ impl Replay {
     }
 
     /// Sends the request; where the recorder saw a job ended, as often as it takes.
-    async fn send(&self, exchange: &Exchange, params: &[(String, String)]) -> Reply {
-        let borrowed: Vec<_> = params
-            .iter()
-            .map(|(n, v)| (n.as_str(), v.as_str()))
-            .collect();
+    async fn send(&self, exchange: &Exchange, params: &[(String, String)]) -> Answer {
+        let proof = tables::proof(exchange.note.as_deref().unwrap_or_default());
+        let request = door::signed(&self.sim.credentials(self.who), proof, params);
         let give_up = Instant::now() + LONGEST_JOB;
         loop {
-            let reply = self.sim.call(self.who, &borrowed).await;
+            let reply = door::ask(&self.sim, &exchange.method, &request).await;
             let wait = exchange.polled().is_some_and(|status| status != 0);
-            if !wait || job_status(&parse(&reply)) != Some(0) || Instant::now() > give_up {
+            if !wait || job_status(&parse(&reply.body)) != Some(0) || Instant::now() > give_up {
                 return reply;
             }
             tokio::time::sleep(POLL).await;
         }
     }
 
-    fn compare(&mut self, command: &str, exchange: &Exchange, reply: &Reply) -> Vec<Difference> {
-        let (mut recorded, mut simulated) = (exchange.body.clone(), parse(reply));
+    fn compare(&mut self, command: &str, exchange: &Exchange, reply: &Answer) -> Vec<Difference> {
+        let (mut recorded, mut simulated) = (recorded(&exchange.body), parse(&reply.body));
         if exchange.polled() == Some(0) && job_status(&simulated).is_some_and(|s| s != 0) {
             self.outcome.early += 1;
+            self.outcome.used.note(EARLY);
             keep_what_pending_and_ended_share(&mut recorded);
             keep_what_pending_and_ended_share(&mut simulated);
         }
@@ -214,21 +225,22 @@ impl Replay {
             self.rebind_created(&recorded, &simulated);
         }
         let depth = if reply.status == exchange.status {
-            tables::depth(command)
+            excuses::depth(command)
         } else {
             Depth::Full
         };
-        let mut comparison = Comparison::new(&mut self.names, depth);
+        let shapes = depth == Depth::Shape && recorded != simulated;
+        let used = &mut self.outcome.used;
+        let mut comparison = Comparison::new(&mut self.names, used, depth);
         comparison.value("status", &exchange.status.into(), &reply.status.into());
         let (ours, theirs) = (reply.content_type.as_str(), exchange.content_type.as_str());
         comparison.value("content type", &theirs.into(), &ours.into());
-        if recorded.is_object() {
-            comparison.value("", &recorded, &simulated);
-        } else {
-            let same = root(&exchange.body) == root(&Value::String(reply.body.clone()));
-            comparison.value("same root element", &true.into(), &same.into());
+        comparison.value("", &recorded, &simulated);
+        let (differences, others) = (comparison.differences, comparison.other_rows);
+        if shapes || others {
+            used.note(command);
         }
-        comparison.differences
+        differences
     }
 
     /// An address that was just handed out may have been another one's before.
@@ -255,8 +267,13 @@ fn described(command: &str, exchange: &Exchange) -> String {
     class.map_or_else(|| command.to_owned(), |class| format!("job of {class}"))
 }
 
-fn parse(reply: &Reply) -> Value {
-    serde_json::from_str(&reply.body).unwrap_or_else(|_| Value::String(reply.body.clone()))
+/// A recorded body; one that is no JSON was recorded as text.
+fn recorded(body: &Value) -> Value {
+    body.as_str().map_or_else(|| body.clone(), xml::parse)
+}
+
+fn parse(body: &str) -> Value {
+    serde_json::from_str(body).unwrap_or_else(|_| xml::parse(body))
 }
 
 fn job_status(answer: &Value) -> Option<u64> {
@@ -280,12 +297,6 @@ fn keep_what_pending_and_ended_share(answer: &mut Value) {
     ] {
         job.as_object_mut().map(|job| job.remove(member));
     }
-}
-
-/// The first element's name of an answer in XML.
-fn root(body: &Value) -> Option<&str> {
-    let text = body.as_str()?.split_once("?>")?.1;
-    text.strip_prefix('<')?.split([' ', '>']).next()
 }
 
 impl Outcome {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use weir::sim::{Fault, FaultKind, Sim, Who, World};
 
-use super::{compare::Depth, exchange::Place};
+use super::exchange::Place;
 
 /// The files of the root admin in the order in which they were recorded, all against one server.
 /// A time stands where the recorder was started anew, so that `at` begins again at zero; it is
@@ -46,34 +46,6 @@ pub(super) const TENANT: &[(&str, Option<&str>)] = &[
     ("tenant/30", Some("2026-11-23T07:20:39Z")),
 ];
 
-/// Lines that say nothing about the simulator.
-const NOT_REPLAYED: &[(&str, usize, &str)] = &[
-    ("admin/01", 8, SIGNING),
-    ("admin/01", 9, SIGNING),
-    ("admin/01", 10, SIGNING),
-    ("admin/01", 11, SIGNING),
-    ("admin/01", 13, SIGNING),
-    (
-        "admin/01",
-        14,
-        "in process the simulator is always asked for JSON",
-    ),
-    ("admin/07", 4, PURGE),
-    ("admin/07", 5, PURGE),
-];
-const SIGNING: &str = "credentials are checked at the HTTP door, which this replay goes around";
-
-const PURGE: &str =
-    "the server purged these wrecks itself at that moment, on a schedule of its own";
-
-/// Why a line is left out, if it is.
-pub(super) fn left_out(place: Place) -> Option<&'static str> {
-    let entry = NOT_REPLAYED
-        .iter()
-        .find(|(file, line, _)| (*file, *line) == (place.file, place.line));
-    entry.map(|(.., reason)| *reason)
-}
-
 /// Requests for which the recorder looked up a NIC without writing it down, and the VM it is in.
 const LOOKED_UP: &[(&str, usize, &str)] =
     &[("tenant/23", 7, "ac80e1da-61ec-436d-a291-476dbd6a29d5")];
@@ -86,46 +58,23 @@ pub(super) fn looked_up(place: Place) -> Option<&'static str> {
     entry.map(|(.., vm)| *vm)
 }
 
-/// Answers that are not compared to the last value.
-const DEPTHS: &[(&str, Depth, &str)] = &[
-    (
-        "listAsyncJobs",
-        Depth::CommonRows,
-        "which jobs have ended is a matter of milliseconds",
-    ),
-    ("listZones", Depth::CommonRows, CATALOGUE),
-    ("listTemplates", Depth::CommonRows, CATALOGUE),
-    ("listServiceOfferings", Depth::CommonRows, CATALOGUE),
-    ("listVPCOfferings", Depth::CommonRows, CATALOGUE),
-    ("listNetworkOfferings", Depth::CommonRows, CATALOGUE),
-    ("listResourceLimits", Depth::CommonRows, CATALOGUE),
-    (
-        "listApis",
-        Depth::Shape,
-        "describes the server, not the cloud",
-    ),
-    (
-        "listHosts",
-        Depth::Shape,
-        "hosts and their load are the operator's affair",
-    ),
-    (
-        "listCapacity",
-        Depth::Shape,
-        "hosts and their load are the operator's affair",
-    ),
-    (
-        "listEvents",
-        Depth::Shape,
-        "events of one moment come in any order, with ids of their own",
-    ),
-];
-const CATALOGUE: &str = "what an operator offers is configuration";
+/// How a request proves who sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    Good,
+    /// The signature of another text.
+    BadSignature,
+    /// A key that nobody has.
+    UnknownKey,
+}
 
-/// How much of the answer to a command has to agree.
-pub(super) fn depth(command: &str) -> Depth {
-    let entry = DEPTHS.iter().find(|(name, ..)| *name == command);
-    entry.map_or(Depth::Full, |(_, depth, _)| *depth)
+/// How the recorder proved who it was; it wrote that down as a note.
+pub(super) fn proof(note: &str) -> Proof {
+    match note {
+        "bad signature" => Proof::BadSignature,
+        "unknown api key" => Proof::UnknownKey,
+        _ => Proof::Good,
+    }
 }
 
 /// A change to the cloud behind the recorder's back.
