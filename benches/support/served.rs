@@ -1,4 +1,5 @@
-//! `weir sim` in a process of its own, so that what it takes can be measured from outside.
+//! `weir sim` in a process of its own, so that what it takes can be measured from outside, and
+//! clients that nobody here wrote can live in it.
 
 use std::{
     collections::BTreeMap,
@@ -47,6 +48,8 @@ impl Served {
     pub(crate) async fn start(args: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for it");
         let log = File::create(folder.path().join("log")).expect("a log for it");
+        // Whatever may panic comes before the child: only what is built in the end kills it.
+        let http = weir::http::client().build().expect("a client");
         let child = Command::new(env!("CARGO_BIN_EXE_weir"))
             .args(["sim", "--listen", "127.0.0.1:0"])
             .args(args)
@@ -60,7 +63,7 @@ impl Served {
         let mut served = Self {
             folder,
             child,
-            http: weir::http::client().build().expect("a client"),
+            http,
             env: BTreeMap::new(),
         };
         let listens = async {
@@ -73,6 +76,11 @@ impl Served {
             panic!("no simulator after {START:?}: {}", served.log());
         }
         served
+    }
+
+    /// The endpoint and the keys, as shell variables name them.
+    pub(crate) fn env(&self) -> &BTreeMap<String, String> {
+        &self.env
     }
 
     fn written(&self) -> BTreeMap<String, String> {
@@ -156,7 +164,8 @@ impl Served {
         fs::read_to_string(path).expect("Linux tells of each process")
     }
 
-    fn log(&self) -> String {
+    /// What it said so far.
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }

@@ -3,73 +3,15 @@
 //! stands in `tests/clients`; `scripts/clients` installs them.
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Stdio,
     time::Duration,
 };
 
-use crate::parts::present;
-
-/// Longest wait for a simulator to listen.
-const START: Duration = Duration::from_secs(30);
+use crate::{parts::present, support::served::Served};
 
 /// Longest life: six times what it takes on a machine of two busy cores.
 const LIFE: Duration = Duration::from_secs(600);
-
-/// How often a level is looked at.
-const GLANCE: Duration = Duration::from_millis(20);
-
-/// `weir sim` in a process of its own, on a loopback port. Dropping it kills it.
-struct Simulator {
-    folder: tempfile::TempDir,
-    child: Child,
-}
-
-impl Simulator {
-    /// A simulator with nothing in it, once it listens.
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let log = File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_weir"))
-            .args(["sim", "--listen", "127.0.0.1:0", "--profile", "instant"])
-            .arg("--env-file")
-            .arg(folder.path().join("env"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .expect("the binary starts");
-        let simulator = Self { folder, child };
-        let listens = async {
-            while simulator.env().len() < 6 {
-                tokio::time::sleep(GLANCE).await;
-            }
-        };
-        if tokio::time::timeout(START, listens).await.is_err() {
-            panic!("no simulator after {START:?}: {}", simulator.log());
-        }
-        simulator
-    }
-
-    /// The endpoint and the keys, as shell variables name them.
-    fn env(&self) -> Vec<(String, String)> {
-        let text = std::fs::read_to_string(self.folder.path().join("env")).unwrap_or_default();
-        let pairs = text.lines().filter_map(|line| line.split_once('='));
-        pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Simulator {
-    fn drop(&mut self) {
-        self.child.kill().expect("our own child can be killed");
-        self.child.wait().expect("our own child can be waited for");
-    }
-}
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -83,7 +25,7 @@ fn installed(program: &str) -> Option<PathBuf> {
 
 /// Runs a client to its end against a simulator of its own; gives what it said.
 async fn live(program: &Path, words: &[&str]) -> String {
-    let simulator = Simulator::start().await;
+    let simulator = Served::start(&["--profile", "instant"]).await;
     let home = tempfile::tempdir().unwrap();
     let run = tokio::process::Command::new(program)
         .args(words)
