@@ -37,12 +37,12 @@ fn named<'world>(world: &'world World, account: &str, name: &str) -> Option<&'wo
     groups.find(|group| group.account == account && group.name == name)
 }
 
-fn add(call: &mut Call<'_>, name: String) -> Uuid {
+fn add(call: &mut Call<'_>, account: Uuid, name: String) -> Uuid {
     let group = InstanceGroup {
         number: call.world.next_number(Kind::InstanceGroup),
         id: call.world.fresh_id(),
         name,
-        account: call.caller.account.clone(),
+        account,
         created: call.world.wall(),
     };
     let id = group.id.clone();
@@ -50,12 +50,13 @@ fn add(call: &mut Call<'_>, name: String) -> Uuid {
     id
 }
 
-/// The group of this name in the caller's account, made if there is none.
-pub(super) fn found_or_made(call: &mut Call<'_>, name: &str) -> Uuid {
-    let found = named(call.world, &call.caller.account, name);
+/// The group of this name in the account of the machine that is to be in it, whoever asks; made if
+/// there is none.
+pub(super) fn found_or_made(call: &mut Call<'_>, account: &str, name: &str) -> Uuid {
+    let found = named(call.world, account, name);
     match found.map(|group| group.id.clone()) {
         Some(id) => id,
-        None => add(call, name.to_owned()),
+        None => add(call, account.to_owned(), name.to_owned()),
     }
 }
 
@@ -71,7 +72,7 @@ pub(crate) fn create(call: &mut Call<'_>) -> Answered {
     if named(call.world, &call.caller.account, &name).is_some() {
         return Err(taken(&name));
     }
-    let id = add(call, name);
+    let id = add(call, call.caller.account.clone(), name);
     shown(call, &id)
 }
 

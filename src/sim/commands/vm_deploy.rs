@@ -57,6 +57,7 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
     let offering = call.required_id("serviceofferingid", Kind::ServiceOffering)?;
     let template = template(call)?;
     let affinity_groups = affinity_groups(call)?;
+    refuse_strange_groups(call, &affinity_groups)?;
     refuse_security_groups(call)?;
     if let Some(name) = call.text("name") {
         check_name(call, name)?;
@@ -77,7 +78,8 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
     let mut disks = vm_order::disks(call, root)?;
     check_limits(call, size, &disks)?;
     let group = call.owned_text("group");
-    let group = group.map(|name| super::instance_group::found_or_made(call, &name));
+    let account = call.caller.account.clone();
+    let group = group.map(|name| super::instance_group::found_or_made(call, &account, &name));
     let number = call.world.next_number(Kind::Vm);
     vm_order::name(&mut disks, number);
     let vm = Vm {
@@ -85,7 +87,7 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
         id: id.clone(),
         name,
         display_name: call.owned_text("displayname"),
-        account: call.caller.account.clone(),
+        account,
         user: call.caller.user.clone(),
         state: VmState::Stopped,
         guest: Guest::Alive,
@@ -218,6 +220,18 @@ fn affinity_groups(call: &Call<'_>) -> Result<Vec<Uuid>, ApiError> {
             .ok_or_else(|| ApiError::value(format!("Unable to find affinity group by name {name}")))
     };
     names.split(',').map(str::trim).map(find).collect()
+}
+
+/// Refuses affinity groups of another account than the machine is for.
+fn refuse_strange_groups(call: &Call<'_>, groups: &[Uuid]) -> Result<(), ApiError> {
+    let owner = &call.caller.account;
+    let groups = groups
+        .iter()
+        .filter_map(|id| call.world.affinity_groups.get(id));
+    let mut bars =
+        groups.filter_map(|group| call.world.bars_from_group(group, owner, call.caller.admin));
+    bars.next()
+        .map_or(Ok(()), |text| Err(ApiError::denied(text)))
 }
 
 pub(super) fn key_pairs(call: &Call<'_>) -> Result<Vec<String>, ApiError> {

@@ -174,14 +174,6 @@ pub(crate) fn create(call: &mut Call<'_>) -> Answered {
 pub(crate) fn attach(call: &mut Call<'_>) -> Answered {
     let volume = call.volume("id")?;
     let vm = call.own_vm("virtualmachineid")?;
-    let strangers = call.world.owner(Kind::Vm, &vm) != Some(volume.account.as_str());
-    if strangers && !call.caller.admin {
-        let text = format!(
-            "Entity {vm} and entity {} belong to different accounts",
-            volume.id
-        );
-        return Err(ApiError::denied(text));
-    }
     let device = call.parsed("deviceid")?;
     call.change_volume(volume.id, VolumeChange::Attach { vm, device })
 }

@@ -10,8 +10,7 @@ use super::{Outcome, success};
 use crate::sim::jobs::{Job, JobFailure};
 use crate::sim::view::{self, vm as vm_view};
 use crate::sim::world::catalogue::{Catalogue, Row};
-use crate::sim::world::index::VmKey;
-use crate::sim::world::{Disk, GIB, Guest, Kind, Subnet, Uuid, VmState, World};
+use crate::sim::world::{Disk, GIB, Guest, Subnet, Uuid, VmState, World};
 
 /// Ends the deploy of a machine that is not to run yet.
 pub(crate) fn deployed(world: &World, job: &Job, id: &Uuid) -> Outcome {
@@ -161,6 +160,15 @@ pub(crate) fn regrouped(world: &mut World, job: &Job, id: &Uuid, groups: &[Uuid]
         );
         return Err(JobFailure::new(431, text));
     }
+    for group in groups {
+        let Some(group) = world.affinity_groups.get(group) else {
+            let text = format!("Unable to find affinity group by id {group}");
+            return Err(JobFailure::new(431, text));
+        };
+        if let Some(text) = world.bars_from_group(group, &vm.account, job.admin) {
+            return Err(JobFailure::new(531, text));
+        }
+    }
     if let Some(vm) = world.vms.get_mut(id) {
         vm.affinity_groups = groups.to_vec();
     }
@@ -178,13 +186,6 @@ pub(crate) fn group_created(world: &World, job: &Job, id: &Uuid) -> Outcome {
 
 /// Ends the deletion of an affinity group: its members simply lose it.
 pub(crate) fn group_deleted(world: &mut World, id: &Uuid) -> Outcome {
-    for vm in world.vms.ids_under(&VmKey::Group(id.clone())) {
-        if let Some(vm) = world.vms.get_mut(&vm) {
-            vm.affinity_groups.retain(|group| group != id);
-        }
-    }
-    if let Some(group) = world.affinity_groups.remove(id) {
-        world.bury(Kind::AffinityGroup, id, group.number);
-    }
+    world.drop_affinity_group(id);
     success()
 }

@@ -14,7 +14,7 @@ pub(crate) fn finish(world: &mut World, job: &Job, id: &Uuid, change: &VolumeCha
     };
     match change {
         VolumeChange::Create => {}
-        VolumeChange::Attach { vm, device } => attach(world, &volume, vm, *device)?,
+        VolumeChange::Attach { vm, device } => attach(world, job, &volume, (vm, *device))?,
         VolumeChange::Detach { .. } => detach(world, &volume)?,
         VolumeChange::Destroy { expunge } => return destroy(world, job, &volume, *expunge),
         VolumeChange::Resize { bytes, offering } => {
@@ -38,9 +38,9 @@ fn refuse<T>(text: &str) -> Result<T, JobFailure> {
 
 fn attach(
     world: &mut World,
+    job: &Job,
     volume: &Volume,
-    vm: &Uuid,
-    device: Option<u32>,
+    (vm, device): (&Uuid, Option<u32>),
 ) -> Result<(), JobFailure> {
     if volume.vm.is_some() {
         return refuse("Please specify a volume that is not attached to any VM.");
@@ -63,6 +63,15 @@ fn attach(
         return refuse(&format!(
             "{text} ({DATA_DISKS_MAX}) attached. Please specify another VM."
         ));
+    }
+    // Only a root admin may give a machine another account's volume.
+    if machine.account != volume.account && !job.admin {
+        let machine = world.quoted(machine);
+        let text = format!(
+            "Entity {machine} and entity {} belong to different accounts",
+            volume.id
+        );
+        return Err(JobFailure::new(531, text));
     }
     let device = free_device(world, vm, device)?;
     let now = world.wall();

@@ -94,6 +94,14 @@ impl<'a> Look<'a> {
         });
     }
 
+    /// That what a row is in belongs to the row's account.
+    fn same_owner(&mut self, row: &str, account: &str, kind: Kind, id: &str) {
+        let owner = self.world.owner(kind, id);
+        self.says(owner.is_none_or(|owner| owner == account), || {
+            format!("{row} is in a {kind:?} of another account")
+        });
+    }
+
     fn people(&mut self) {
         let world = self.world;
         for account in world.accounts.values() {
@@ -254,6 +262,10 @@ impl<'a> Look<'a> {
             self.named(&row, Kind::User, &vm.user);
             for group in &vm.affinity_groups {
                 self.names(&row, Kind::AffinityGroup, group);
+                self.same_owner(&row, &vm.account, Kind::AffinityGroup, group);
+            }
+            if let Some(group) = &vm.group {
+                self.same_owner(&row, &vm.account, Kind::InstanceGroup, group);
             }
             for (kind, id) in [
                 (Kind::UserData, &vm.user_data_id),
@@ -272,7 +284,8 @@ impl<'a> Look<'a> {
                 }
             };
             self.says(placed, || format!("{row} is on host {:?}", vm.host));
-            self.says(vm.is_wreck() || !vm.nics.is_empty(), || {
+            // What a refused deploy left behind never had a disk either.
+            self.says(vm.disk == Disk::None || !vm.nics.is_empty(), || {
                 format!("{row} has no card")
             });
         }

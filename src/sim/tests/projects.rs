@@ -30,6 +30,53 @@ async fn with_address(cloud: &Cloud) -> (String, String) {
     (project, address["id"].as_str().unwrap().to_owned())
 }
 
+/// `AffinityGroupServiceImpl` and `UserVmManagerImpl.addInstanceToGroup` of the server.
+#[tokio::test(start_paused = true)]
+async fn a_machine_has_groups_and_volumes_of_its_own_account_only() {
+    let cloud = Cloud::new(Profile::Instant);
+    let project = cloud.tenant("createProject", &[("name", "p")]).await;
+    let project = project["id"].as_str().unwrap();
+    let group = [("name", "g"), ("type", "host anti-affinity")];
+    let group = [&group[..], &[("projectid", project)]].concat();
+    let group = cloud.done("createAffinityGroup", &group).await;
+    let group = group["affinitygroup"]["id"].as_str().unwrap();
+    let stack = cloud.stack().await;
+    let params = cloud.deploy(&stack.tier, "a", &[("affinitygroupids", group)]);
+    let (status, text) = cloud.refusal("deployVirtualMachine", &params).await;
+    assert_eq!(status, 531);
+    assert!(text.ends_with("belong to different accounts"), "{text}");
+    let vm = cloud.stopped_vm(&stack.tier, "a").await;
+    let params = [("id", vm.as_str()), ("affinitygroupids", group)];
+    let (code, _) = cloud.failure("updateVMAffinityGroup", &params).await;
+    assert_eq!(code, 531);
+    let command = "updateVMAffinityGroup";
+    let job = cloud.job_as(Who::Admin, command, &params).await;
+    let text = job["jobresult"]["errortext"].as_str().unwrap();
+    assert!(
+        text.ends_with("does not belong to the VM's account"),
+        "{text}"
+    );
+    let offering = cloud.sim.world(|world| {
+        let mut rows = world.catalogue.disk_offerings.iter();
+        let row = rows.find(|row| row["name"] == "Small").unwrap();
+        row["id"].as_str().unwrap().to_owned()
+    });
+    let volume = [
+        ("name", "d"),
+        ("zoneid", &cloud.zone),
+        ("diskofferingid", &offering),
+        ("projectid", project),
+    ];
+    let volume = cloud.done("createVolume", &volume).await;
+    let volume = volume["volume"]["id"].as_str().unwrap();
+    let attach = [("id", volume), ("virtualmachineid", vm.as_str())];
+    assert_eq!(cloud.failure("attachVolume", &attach).await.0, 531);
+    let params = [("id", vm.as_str()), ("group", "w")];
+    cloud.ask(Who::Admin, "updateVirtualMachine", &params).await;
+    let groups = cloud.tenant("listInstanceGroups", &[]).await;
+    assert_eq!(groups["instancegroup"][0]["name"], "w", "{groups}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_takes_part_gives_an_address_of_the_project_back_and_nobody_else() {
     let cloud = Cloud::new(Profile::Instant);

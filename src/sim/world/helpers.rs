@@ -462,6 +462,41 @@ impl World {
             .one(&(account.to_owned(), name.to_owned()))
     }
 
+    /// Why a machine of an account cannot be in an affinity group, if it is another account's: the
+    /// server's `AffinityGroupServiceImpl` tells a root admin otherwise than those who need
+    /// permission.
+    pub(crate) fn bars_from_group(
+        &self,
+        group: &AffinityGroup,
+        owner: &str,
+        admin: bool,
+    ) -> Option<String> {
+        let AffinityGroup { number, id, .. } = group;
+        let name = Value::from(group.name.as_str());
+        let quoted = format!("AffinityGroup {{\"id\":{number},\"name\":{name},\"uuid\":\"{id}\"}}");
+        match group.account == owner {
+            true => None,
+            false if admin => Some(format!(
+                "Affinity Group {quoted} does not belong to the VM's account"
+            )),
+            false => Some(format!(
+                "Entity {quoted} and entity {owner} belong to different accounts"
+            )),
+        }
+    }
+
+    /// Takes an affinity group out; its members simply lose it (`cloudstack-observed.md`, section 2).
+    pub(crate) fn drop_affinity_group(&mut self, id: &str) {
+        for vm in self.vms.ids_under(&VmKey::Group(id.to_owned())) {
+            if let Some(vm) = self.vms.get_mut(&vm) {
+                vm.affinity_groups.retain(|group| group != id);
+            }
+        }
+        if let Some(group) = self.affinity_groups.remove(id) {
+            self.bury(Kind::AffinityGroup, id, group.number);
+        }
+    }
+
     /// Whether another rule of the list has this number.
     pub(crate) fn number_taken(&self, list: &str, number: u32, except: &str) -> bool {
         let place = (list.to_owned(), number);

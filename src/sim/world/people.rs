@@ -163,7 +163,7 @@ impl World {
         }
         for (kind, id, number) in self.names_of(account) {
             match kind {
-                Kind::AffinityGroup => drop(self.affinity_groups.remove(&id)),
+                Kind::AffinityGroup => self.drop_affinity_group(&id),
                 Kind::KeyPair => drop(self.key_pairs.remove(&id)),
                 Kind::UserData => self.drop_user_data(&id),
                 Kind::InstanceGroup => drop(self.instance_groups.remove(&id)),
