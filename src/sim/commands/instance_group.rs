@@ -8,7 +8,7 @@ use super::declare::{Command, sync};
 use crate::sim::reply::ApiError;
 use crate::sim::view::{RowOf, date};
 use crate::sim::world::catalogue::Row;
-use crate::sim::world::{InstanceGroup, Kind, Uuid, World};
+use crate::sim::world::{InstanceGroup, Kind, Uuid, Vm, World};
 
 /// The commands of this file.
 pub(super) const COMMANDS: &[Command] = &[
@@ -51,12 +51,14 @@ fn add(call: &mut Call<'_>, account: Uuid, name: String) -> Uuid {
 }
 
 /// The group of this name in the account of the machine that is to be in it, whoever asks; made if
-/// there is none.
-pub(super) fn found_or_made(call: &mut Call<'_>, account: &str, name: &str) -> Uuid {
-    let found = named(call.world, account, name);
+/// there is none. A new machine is of the caller's account.
+pub(super) fn found_or_made(call: &mut Call<'_>, machine: Option<&Vm>, name: &str) -> Uuid {
+    let account = machine.map_or(&call.caller.account, |vm| &vm.account);
+    let account = account.clone();
+    let found = named(call.world, &account, name);
     match found.map(|group| group.id.clone()) {
         Some(id) => id,
-        None => add(call, account.to_owned(), name.to_owned()),
+        None => add(call, account, name.to_owned()),
     }
 }
 

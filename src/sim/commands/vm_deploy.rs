@@ -57,7 +57,6 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
     let offering = call.required_id("serviceofferingid", Kind::ServiceOffering)?;
     let template = template(call)?;
     let affinity_groups = affinity_groups(call)?;
-    refuse_strange_groups(call, &affinity_groups)?;
     refuse_security_groups(call)?;
     if let Some(name) = call.text("name") {
         check_name(call, name)?;
@@ -78,8 +77,7 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
     let mut disks = vm_order::disks(call, root)?;
     check_limits(call, size, &disks)?;
     let group = call.owned_text("group");
-    let account = call.caller.account.clone();
-    let group = group.map(|name| super::instance_group::found_or_made(call, &account, &name));
+    let group = group.map(|name| super::instance_group::found_or_made(call, None, &name));
     let number = call.world.next_number(Kind::Vm);
     vm_order::name(&mut disks, number);
     let vm = Vm {
@@ -87,7 +85,7 @@ pub(crate) fn deploy(call: &mut Call<'_>) -> Answered {
         id: id.clone(),
         name,
         display_name: call.owned_text("displayname"),
-        account,
+        account: call.caller.account.clone(),
         user: call.caller.user.clone(),
         state: VmState::Stopped,
         guest: Guest::Alive,
@@ -204,7 +202,17 @@ fn template(call: &Call<'_>) -> Result<Uuid, ApiError> {
         .ok_or_else(|| ApiError::internal(9999, one))
 }
 
+/// The affinity groups of a new machine, which are those of its own account.
 fn affinity_groups(call: &Call<'_>) -> Result<Vec<Uuid>, ApiError> {
+    let named = named_groups(call)?;
+    let groups = named.iter();
+    let mut groups = groups.filter_map(|id| call.world.affinity_groups.get(id));
+    let (owner, admin) = (&call.caller.account, call.caller.admin);
+    let barred = groups.find_map(|group| call.world.bars_from_group(group, owner, admin));
+    barred.map_or(Ok(named), |text| Err(ApiError::denied(text)))
+}
+
+fn named_groups(call: &Call<'_>) -> Result<Vec<Uuid>, ApiError> {
     let names = call.text("affinitygroupnames");
     if names.is_some() && call.text("affinitygroupids").is_some() {
         let text = "Both affinityGroupIds and affinityGroupNames are not allowed";
@@ -220,18 +228,6 @@ fn affinity_groups(call: &Call<'_>) -> Result<Vec<Uuid>, ApiError> {
             .ok_or_else(|| ApiError::value(format!("Unable to find affinity group by name {name}")))
     };
     names.split(',').map(str::trim).map(find).collect()
-}
-
-/// Refuses affinity groups of another account than the machine is for.
-fn refuse_strange_groups(call: &Call<'_>, groups: &[Uuid]) -> Result<(), ApiError> {
-    let owner = &call.caller.account;
-    let groups = groups
-        .iter()
-        .filter_map(|id| call.world.affinity_groups.get(id));
-    let mut bars =
-        groups.filter_map(|group| call.world.bars_from_group(group, owner, call.caller.admin));
-    bars.next()
-        .map_or(Ok(()), |text| Err(ApiError::denied(text)))
 }
 
 pub(super) fn key_pairs(call: &Call<'_>) -> Result<Vec<String>, ApiError> {

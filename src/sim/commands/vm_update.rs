@@ -70,7 +70,7 @@ pub(crate) fn update(call: &mut Call<'_>) -> Answered {
     let details = new_details(call, &vm);
     let ha = call.flag("haenable");
     let group = call.owned_text("group");
-    let group = group.map(|name| super::instance_group::found_or_made(call, &vm.account, &name));
+    let group = group.map(|name| super::instance_group::found_or_made(call, Some(&vm), &name));
     let display_name = call.owned_text("displayname");
     let protection = call.flag("deleteprotection");
     if let Some(vm) = call.world.vms.get_mut(&id) {

@@ -2,8 +2,13 @@
 //! holds of every world ([`invariants`](super::invariants)).
 //!
 //! Most requests of a walk mean something: whoever sends one names what is there. A walk that
-//! breaks a rule is made shorter as long as it still does, and told step by step; `WEIR_WALK_SEED`
-//! begins with another walk, `WEIR_WALKS` takes more of them.
+//! breaks a rule is made shorter as long as it still does, and told step by step.
+//!
+//! `WEIR_WALK_SEED` (0 without it) draws other walks, `WEIR_WALKS` takes more or fewer of them:
+//!
+//! ```sh
+//! WEIR_WALKS=1000 WEIR_WALK_SEED=7 cargo test --lib -- whatever_happens     # three minutes
+//! ```
 
 mod requests;
 
@@ -26,8 +31,8 @@ use crate::sim::world::{HostFailure, World};
 use crate::sim::{Breakage, Fault, FaultKind, Operator, Profile, Who};
 use requests::Luck;
 
-/// How many walks there are; `WEIR_WALKS` says otherwise.
-const WALKS: u32 = 32;
+/// How many walks there are, which takes ten seconds; `WEIR_WALKS` says otherwise.
+const WALKS: u32 = 64;
 /// How many steps a walk has.
 const STEPS: std::ops::Range<usize> = 1..160;
 /// After how many steps everything is looked at.
@@ -83,8 +88,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         60 => ask(),
         8 => (0..3_000_u64).prop_map(|millis| Step::Wait { millis }),
-        4 => (3_000..900_000_u64).prop_map(|millis| Step::Wait { millis }),
-        2 => Just(Step::Reload),
+        8 => (3_000..900_000_u64).prop_map(|millis| Step::Wait { millis }),
+        4 => Just(Step::Reload),
         2 => any::<u64>().prop_map(|luck| Step::Fault { luck }),
         1 => Just(Step::Clear),
         3 => any::<u64>().prop_map(|luck| Step::Break { luck }),
@@ -336,7 +341,26 @@ fn reload(world: &mut World) {
     let written = serde_json::to_vec(world).unwrap();
     let read: World = serde_json::from_slice(&written).unwrap();
     let again = serde_json::to_vec(&read).unwrap();
-    assert!(written == again, "the state file is read as something else");
+    assert!(
+        written == again,
+        "the state file is written as something else"
+    );
+    // What is not written at all is missed only here.
+    let (before, after) = (format!("{world:?}"), format!("{read:?}"));
+    let differs = before
+        .char_indices()
+        .zip(after.chars())
+        .find(|((_, one), two)| one != two);
+    let near = |text: &str| {
+        let start = differs.map_or(0, |((at, _), _)| at.saturating_sub(60));
+        text.chars().skip(start).take(160).collect::<String>()
+    };
+    assert!(
+        before == after,
+        "the state file is read as something else: {} became {}",
+        near(&before),
+        near(&after)
+    );
     *world = read;
 }
 

@@ -2,6 +2,7 @@
 //! were set.
 
 use std::collections::btree_map;
+use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -9,7 +10,7 @@ use super::Uuid;
 use super::table::{Filed, Keyed, Keys, Table, Values};
 
 /// Tags or details, oldest first, found by their resource.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Labels<T: Filed<Id = u64>> {
     rows: Table<T>,
     next: u64,
@@ -19,6 +20,13 @@ impl<T: Filed<Id = u64>> Default for Labels<T> {
     fn default() -> Self {
         let rows = Table::default();
         Self { rows, next: 0 }
+    }
+}
+
+/// As they are written down: the numbers of the rows are given anew when they are read.
+impl<T: Filed<Id = u64> + fmt::Debug> fmt::Debug for Labels<T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_list().entries(self.rows.values()).finish()
     }
 }
 

@@ -37,13 +37,20 @@ const LIKELY: &[(&str, usize)] = &[
     ("destroyVirtualMachine", 4),
     ("updateVmNicIp", 3),
     ("createTags", 4),
+    ("addIpToNic", 3),
+    ("createAffinityGroup", 3),
+    ("updateVMAffinityGroup", 3),
+    ("updateVirtualMachine", 3),
+    ("expungeVirtualMachine", 3),
     ("createVolume", 3),
     ("attachVolume", 5),
     ("createProject", 2),
 ];
 
-/// How much likelier a command is that changes something than one that lists.
+/// How much likelier a command is that much hangs on than one that lists.
 const CHANGES: usize = 8;
+/// How much likelier any other is that changes something.
+const OTHERS: usize = 3;
 
 /// Every command, as often as it is to be drawn.
 pub(super) fn weighted(names: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
@@ -53,7 +60,7 @@ pub(super) fn weighted(names: impl Iterator<Item = &'static str>) -> Vec<&'stati
         let times = match likely {
             Some((_, times)) => (times * CHANGES).max(1),
             None if find(name).is_some_and(|command| command.is_list()) => 1,
-            None => CHANGES,
+            None => OTHERS,
         };
         std::iter::repeat_n(name, times)
     };
@@ -366,7 +373,9 @@ impl Draft<'_> {
         }
         if !self.luck.once_in(24) {
             let nobodys = ![Kind::Address, Kind::AclList, Kind::AclItem].contains(&kind);
-            let mine = |owner: &str| world.may_act(&self.home, owner);
+            let admin = world.accounts.get(&self.home).is_some_and(|row| row.admin);
+            let anybodys = admin && self.luck.once_in(2);
+            let mine = |owner: &str| anybodys || world.may_act(&self.home, owner);
             ids.retain(|id| world.owner(kind, id).map_or(nobodys, mine));
             ids.retain(|id| {
                 let address = world.addresses.get(id);
@@ -561,6 +570,12 @@ impl Draft<'_> {
             Subnet::parse(&network.cidr).filter(|_| network.guest_type != GuestType::L2)?;
         let last = subnet.last() & 0xff;
         let [a, b, c, _] = network.gateway.octets();
+        let nics = self.world.vms.values().flat_map(|vm| &vm.nics);
+        let nics = nics.filter(|nic| nic.network == network.id);
+        let taken: Vec<_> = nics.flat_map(|nic| nic.ips()).collect();
+        if let Some(ip) = self.luck.pick(&taken).filter(|_| self.luck.once_in(2)) {
+            return Some(ip.to_string());
+        }
         let host = self.luck.below(usize::try_from(last).ok()? + 1);
         Some(format!("{a}.{b}.{c}.{host}"))
     }
@@ -600,8 +615,8 @@ impl Draft<'_> {
             "protocol" => luck.word(&["tcp", "tcp", "udp", "icmp", "all"]),
             "startport" => luck.number(1..40),
             "endport" => luck.number(40..80),
-            "publicport" | "privateport" => luck.number(20..30),
-            "publicendport" | "privateendport" => luck.number(30..32),
+            "publicport" | "privateport" => luck.number(20..24),
+            "publicendport" | "privateendport" => luck.number(24..26),
             "icmptype" | "icmpcode" => "-1".to_owned(),
             "number" => luck.number(1..9),
             "traffictype" => luck.word(&["ingress", "egress"]),
