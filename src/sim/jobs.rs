@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::effects::leaving::Leaving;
 use super::effects::nic::NicWork;
 use super::effects::rule::RuleWork;
 use super::effects::security_group::SecurityWork;
@@ -180,6 +181,7 @@ pub(crate) enum Work {
         address: Uuid,
     },
     Rule(RuleWork),
+    Leave(Leaving),
     Security(SecurityWork),
     Deploy {
         vm: Uuid,
@@ -339,6 +341,7 @@ impl Work {
             | Self::Associate { .. }
             | Self::Disassociate { .. }
             | Self::DisableNat { .. }
+            | Self::Leave(_)
             | Self::Rule(_)
             | Self::Security(_)
             | Self::Maintain { .. }

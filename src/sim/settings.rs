@@ -26,6 +26,23 @@ pub(super) fn all(world: &World) -> Map<String, Value> {
     all
 }
 
+/// Settings of this simulator, which no management server has.
+const OWN: &[&str] = &[
+    "clock.skew",
+    "guest.cidr.loopback",
+    "host.cpu.mhz",
+    "host.memory.mib",
+    PROFILE,
+    "webhooks.to.loopback",
+];
+
+/// The settings that a management server has, by name.
+pub(super) fn of_the_server(world: &World) -> Map<String, Value> {
+    let mut all = all(world);
+    all.retain(|name, _| !OWN.contains(&name.as_str()));
+    all
+}
+
 fn members(settings: &Settings) -> Map<String, Value> {
     match serde_json::to_value(settings) {
         Ok(Value::Object(members)) => members,

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::Answer;
 use super::call::{Answered, Call, used};
 use super::declare::{Command, domain_admin, sync};
+use super::role::Role;
 use super::scope::Scope;
 use crate::sim::reply::ApiError;
 use crate::sim::view::{RowOf, net};
@@ -56,28 +57,37 @@ pub(super) fn account_row(world: &World, account: &Account) -> Row {
     let limits = world.limits.get(&account.id);
     let max = |place: usize| limits.and_then(|limits| limits.max.get(place)).copied();
     let domain = world.domain_of(&account.id);
+    let role = Role::of(account.type_number());
     let row = RowOf::new()
         .set("id", account.id.as_str())
         .set("name", account.name.as_str())
         .set("accounttype", account.type_number())
-        .set(
-            "rolename",
-            if account.admin { "Root Admin" } else { "User" },
-        )
+        .set("roleid", role.map(|role| role.id))
+        .set("rolename", role.map(|role| role.name))
+        .set("roletype", role.map(|role| role.kind))
         .set("domainid", domain)
         .set(
             "domain",
             world.domains.get(domain).map(|row| row.name.clone()),
         )
         .set("domainpath", world.domain_path(domain))
-        .set("state", account.standing.word());
+        .set("state", account.standing.word())
+        .set("networkdomain", account.network_domain.clone())
+        .set("isdefault", account.created.is_none())
+        .set("created", account.created.map(crate::sim::view::date));
     let resources = [
         ("vm", 0),
         ("ip", 1),
+        ("volume", 2),
+        ("snapshot", 3),
+        ("template", 4),
+        ("project", 5),
         ("network", 6),
         ("vpc", 7),
         ("cpu", 8),
         ("memory", 9),
+        ("primarystorage", 10),
+        ("secondarystorage", 11),
     ];
     let row = resources.into_iter().fold(row, |row, (name, place)| {
         let max = max(place).unwrap_or(-1);
@@ -102,6 +112,9 @@ pub(super) fn account_row(world: &World, account: &Account) -> Row {
 }
 
 pub(super) fn user_row(world: &World, user: &User) -> Row {
+    let account = world.accounts.get(&user.account);
+    let kind = account.map(Account::type_number);
+    let role = kind.and_then(Role::of);
     RowOf::new()
         .set("id", user.id.as_str())
         .set("username", user.name.as_str())
@@ -113,6 +126,11 @@ pub(super) fn user_row(world: &World, user: &User) -> Row {
         .set("email", user.email.clone())
         .set("timezone", user.timezone.clone())
         .set("state", user.standing.word())
+        .set("created", user.created.map(crate::sim::view::date))
+        .set("accounttype", kind)
+        .set("roleid", role.map(|role| role.id))
+        .set("rolename", role.map(|role| role.name))
+        .set("roletype", role.map(|role| role.kind))
         .set("accountid", user.account.as_str())
         .holder(world, &user.account)
         .set_if(!user.api_key.is_empty(), "apikey", user.api_key.as_str())

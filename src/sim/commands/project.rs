@@ -9,6 +9,7 @@ use super::account::owns_something;
 use super::call::{Answered, Call};
 use super::declare::{Command, class, job, sync};
 use super::scope::Scope;
+use crate::sim::effects::leaving::Leaving;
 use crate::sim::jobs::Work;
 use crate::sim::reply::ApiError;
 use crate::sim::view::{RowOf, account_name, domain_path};
@@ -238,25 +239,22 @@ fn update(call: &mut Call<'_>) -> Answered {
     })
 }
 
-/// `deleteProject`, which is refused while the project owns something.
+/// `deleteProject`, which is refused while the project owns something, unless that is to go too.
 fn delete(call: &mut Call<'_>) -> Answered {
     let id = managed(call, "id")?;
     let Some(project) = call.world.projects.get(&id).cloned() else {
         return Err(ApiError::unknown_id(call.command.name, "id", &id));
     };
-    let world = &mut *call.world;
-    if owns_something(world, &project.account) {
+    let cleanup = call.flag("cleanup") == Some(true);
+    if !cleanup && owns_something(call.world, &project.account) {
         return Err(ApiError::value(format!(
             "Can't delete the project yet because it has resources: {id}"
         )));
     }
-    world.projects.remove(&id);
-    world.drop_belongings(&project.account);
-    if let Some(account) = world.accounts.remove(&project.account) {
-        world.bury(Kind::Account, &account.id, account.number);
-    }
-    world.bury(Kind::Project, &id, project.number);
-    call.settled(id)
+    let work = Work::Leave(Leaving::Project {
+        project: id.clone(),
+    });
+    call.submit(work, Some(id), None)
 }
 
 /// `activateProject`.

@@ -5,17 +5,21 @@ use std::sync::LazyLock;
 
 use super::declare::Command;
 use super::{
-    account, acl, address, affinity, balance, catalogue, event, firewall, forward, host,
-    instance_group, job, key_pair, network, nic, offering, os, people, plumbing, project,
-    security_group, server, tag, user_data, vm_admin, vm_deploy, vm_life, vm_list, vm_update,
-    volume, volume_list, vpc, webhook,
+    account, acl, address, affinity, balance, catalogue, configuration, domain, event, firewall,
+    forward, host, instance_group, job, key_pair, network, nic, offering, os, people, plumbing,
+    project, role, security_group, server, tag, user, user_data, vm_admin, vm_deploy, vm_life,
+    vm_list, vm_update, volume, volume_list, vpc, webhook,
 };
 
 /// Every command that this cloud knows, file by file.
 static FILES: &[&[Command]] = &[
     catalogue::COMMANDS,
     account::COMMANDS,
+    domain::COMMANDS,
     people::COMMANDS,
+    user::COMMANDS,
+    role::COMMANDS,
+    configuration::COMMANDS,
     project::COMMANDS,
     event::COMMANDS,
     job::COMMANDS,

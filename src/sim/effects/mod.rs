@@ -6,6 +6,7 @@
 
 pub(crate) mod acl;
 mod host;
+pub(crate) mod leaving;
 mod machine;
 pub(crate) mod network;
 pub(crate) mod nic;
@@ -53,7 +54,7 @@ pub(crate) fn begin(world: &mut World, job: &mut Job) -> Duration {
         | Work::Destroy { .. }
         | Work::Restore { .. } => return vm_power::begin(world, job),
         Work::CreateVpc { .. } => Cost::CreateVpc,
-        Work::DeleteVpc { .. } | Work::RestartVpc { .. } => Cost::DeleteVpc,
+        Work::DeleteVpc { .. } | Work::RestartVpc { .. } | Work::Leave(_) => Cost::DeleteVpc,
         Work::DeleteNetwork { .. } | Work::RestartNetwork { .. } | Work::DeleteAclList { .. } => {
             Cost::DeleteNetwork
         }
@@ -132,6 +133,7 @@ pub(crate) fn finish(world: &mut World, job: &Job) -> Outcome {
         | Work::Associate { .. }
         | Work::Disassociate { .. }
         | Work::DisableNat { .. } => network::finish(world, job),
+        Work::Leave(leaving) => leaving::finish(world, leaving),
         Work::Rule(work) => rule::finish(world, job, work),
         Work::Security(work) => security_group::finish(world, work),
         Work::CreateAclList { .. }

@@ -1,5 +1,6 @@
 //! The rules of `cloudstack-observed.md`, one test each, in its words.
 
+mod accounts;
 mod addresses;
 mod answers;
 mod breakages;

@@ -14,6 +14,7 @@ mod helpers;
 pub(crate) mod hosts;
 pub mod index;
 mod labels;
+mod leaving;
 mod people;
 mod rules;
 mod seed;
