@@ -19,6 +19,7 @@ mod rules;
 mod scale;
 mod scripts;
 mod security_groups;
+mod strangers;
 mod times;
 mod volumes;
 mod vpcs;

@@ -10,7 +10,7 @@
 //! WEIR_WALKS=1000 WEIR_WALK_SEED=7 cargo test --lib -- whatever_happens     # three minutes
 //! ```
 
-mod requests;
+pub(super) mod requests;
 
 use std::time::Duration;
 

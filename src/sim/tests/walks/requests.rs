@@ -53,7 +53,9 @@ const CHANGES: usize = 8;
 const OTHERS: usize = 3;
 
 /// Every command, as often as it is to be drawn.
-pub(super) fn weighted(names: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
+pub(in crate::sim::tests) fn weighted(
+    names: impl Iterator<Item = &'static str>,
+) -> Vec<&'static str> {
     let names = names.filter(|name| !LEFT_OUT.contains(name));
     let often = |name: &'static str| {
         let likely = LIKELY.iter().find(|(likely, _)| *likely == name);
@@ -68,14 +70,14 @@ pub(super) fn weighted(names: impl Iterator<Item = &'static str>) -> Vec<&'stati
 }
 
 /// Luck of a step's own, so that a walk can be made shorter and the other steps stay as they are.
-pub(super) struct Luck(fastrand::Rng);
+pub(in crate::sim::tests) struct Luck(fastrand::Rng);
 
 impl Luck {
-    pub(super) fn of(seed: u64) -> Self {
+    pub(in crate::sim::tests) fn of(seed: u64) -> Self {
         Self(fastrand::Rng::with_seed(seed))
     }
 
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(in crate::sim::tests) fn below(&mut self, end: usize) -> usize {
         self.0.usize(..end.max(1))
     }
 
@@ -84,7 +86,7 @@ impl Luck {
         self.below(times) == 0
     }
 
-    fn pick<T: Clone>(&mut self, of: &[T]) -> Option<T> {
+    pub(in crate::sim::tests) fn pick<T: Clone>(&mut self, of: &[T]) -> Option<T> {
         let place = self.below(of.len());
         of.get(place).cloned()
     }
@@ -200,8 +202,29 @@ fn kind_of(command: &str) -> Option<Kind> {
     ends.max_by_key(|(end, _)| end.len()).map(|(_, kind)| *kind)
 }
 
+/// What a parameter names beside the others of a request, if it names anything.
+pub(in crate::sim::tests) fn meant_by(
+    command: &str,
+    name: &str,
+    given: &[(String, String)],
+) -> Option<Kind> {
+    let kind_in = |table: &[(&str, Kind)], word: &str| {
+        let mut rows = table.iter();
+        let found = rows.find(|(known, _)| *known == word);
+        found.map(|(_, kind)| *kind)
+    };
+    match name {
+        "id" => kind_of(command),
+        "resourceid" | "resourceids" => {
+            let (_, word) = given.iter().find(|(name, _)| name == "resourcetype")?;
+            kind_in(TAGGED, word)
+        }
+        _ => kind_in(IDS, name),
+    }
+}
+
 /// What there is of a kind, oldest ids first.
-fn all_of(world: &World, kind: Kind) -> Vec<Uuid> {
+pub(in crate::sim::tests) fn all_of(world: &World, kind: Kind) -> Vec<Uuid> {
     let rows = |rows: &[crate::sim::world::catalogue::Row]| -> Vec<Uuid> {
         let ids = rows.iter().map(|row| Catalogue::text(row, "id").to_owned());
         ids.collect()
@@ -285,7 +308,7 @@ pub(super) fn may_send(world: &World, user: &str, command: &str) -> bool {
 }
 
 /// What somebody sends with a command; none if there is nothing yet that it could be about.
-pub(super) fn draw(
+pub(in crate::sim::tests) fn draw(
     world: &World,
     user: &str,
     command: &'static str,
@@ -363,7 +386,7 @@ impl Draft<'_> {
     fn one(&mut self, kind: Kind) -> Option<Uuid> {
         let world = self.world;
         let mut ids = all_of(world, kind);
-        let ends = ["delete", "disable", "lock"];
+        let ends = ["delete", "disable", "lock", "updateUser"];
         let ends = ends.iter().any(|verb| self.command.starts_with(verb));
         ids.retain(|id| !(ends && is_needed(world, kind, id)));
         if self.luck.once_in(64) {
@@ -439,13 +462,8 @@ impl Draft<'_> {
     /// Puts a parameter in; tells whether there was a value for it.
     fn give(&mut self, name: &'static str, kind: &'static str) -> bool {
         let before = self.params.len();
-        let id = match name {
-            "id" => kind_of(self.command),
-            _ => IDS
-                .iter()
-                .find(|(known, _)| *known == name)
-                .map(|(_, kind)| *kind),
-        };
+        let resource = name.starts_with("resource");
+        let id = meant_by(self.command, name, &self.params).filter(|_| !resource);
         match (name, kind, id) {
             ("account" | "domainid", _, _) if self.chooses_owner() => self.owner(),
             ("projectid", _, _) if self.given("account").is_some() => {}
