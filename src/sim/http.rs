@@ -109,7 +109,8 @@ async fn answer(
             let post = head.method == HttpMethod::POST;
             let method = if post { Method::Post } else { Method::Get };
             let form = if post { body.as_str() } else { "" };
-            if form.split('&').count() > KEYS_MAX {
+            let pairs = form.split('&').filter(|pair| !pair.is_empty());
+            if pairs.count() > KEYS_MAX {
                 return Ok(bad_message(400, "Unable to parse form content"));
             }
             let cookies = head.headers.get(COOKIE);

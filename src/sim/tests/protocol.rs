@@ -19,6 +19,7 @@ struct Server {
 }
 
 /// A reply as it came off the wire.
+#[derive(Debug)]
 struct Raw {
     status_line: String,
     head: String,
@@ -274,15 +275,34 @@ async fn the_doors_for_breaking_things_are_open_on_loopback() {
         server.exchange("GET", "/elsewhere", "").await.status_line,
         "HTTP/1.1 404 Not Found"
     );
-    let large = "x".repeat(1_100_000);
-    let refused = server.exchange("POST", "/client/api", &large).await;
-    assert_eq!(refused.status_line, "HTTP/1.1 400 Bad Request");
-    let keys = "a=1&".repeat(5_001);
-    let refused = server.exchange("POST", "/client/api", &keys).await;
-    assert_eq!(refused.status_line, "HTTP/1.1 400 Bad Request");
     let long = format!("/client/api?{}", "x".repeat(9_000));
     let refused = server.exchange("GET", &long, "").await;
     assert_eq!(refused.status_line, "HTTP/1.1 414 URI Too Long");
+}
+
+#[tokio::test]
+async fn a_form_may_have_a_mebibyte_and_five_thousand_keys() {
+    let server = Server::new().await;
+    let too_much = "<h1>Bad Message 400</h1><pre>reason: Unable to parse form content</pre>";
+    let largest = format!("a={}", "x".repeat(1_048_576 - 2));
+    let most = vec!["a=1"; 5_000].join("&");
+    for (form, taken) in [
+        (largest.clone(), true),
+        (largest + "x", false),
+        (most.clone(), true),
+        (most.clone() + "&", true),
+        (most + "&a=1", false),
+    ] {
+        let answer = server.exchange("POST", "/client/api", &form).await;
+        let told = format!("{} bytes: {answer:?}", form.len());
+        if taken {
+            // Nothing is signed, and that is all there is to say against it.
+            assert_eq!(answer.status_line, "HTTP/1.1 401 Unauthorized", "{told}");
+        } else {
+            assert_eq!(answer.status_line, "HTTP/1.1 400 Bad Request", "{told}");
+            assert_eq!(answer.body, too_much, "{told}");
+        }
+    }
 }
 
 #[tokio::test]
