@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::Answer;
 use super::call::{Answered, Call};
-use super::declare::{Access, Command, admin, sync};
-use super::table;
+use super::declare::{Command, Param, admin, sync};
+use super::{shape, table};
 use crate::sim::reply::ApiError;
 use crate::sim::view::account_name;
 use crate::sim::world::Kind;
@@ -82,9 +82,8 @@ pub(crate) fn capabilities(call: &mut Call<'_>) -> Answered {
 
 /// `listApis`: the commands that the caller may use.
 pub(crate) fn apis(call: &mut Call<'_>) -> Answered {
-    let admin = call.caller.admin;
     let known: Vec<_> = table::all()
-        .filter(|command| admin || command.access == Access::Everyone)
+        .filter(|command| command.access.is_granted_to(&call.caller))
         .filter(|command| call.wants("name", Some(command.name)))
         .collect();
     if let (Some(name), true) = (call.text("name"), known.is_empty()) {
@@ -95,18 +94,37 @@ pub(crate) fn apis(call: &mut Call<'_>) -> Answered {
     call.page("api", &known, |command| {
         let params: Vec<Value> = command
             .params()
-            .map(|param| json!({"name": param.name, "description": "", "type": param.kind, "length": 255, "required": param.required}))
+            .map(|param| described(command, param))
             .collect();
         let row = json!({
             "name": command.name,
             "description": "",
             "isasync": command.job.is_some(),
-            "related": "",
+            "related": shape::related_to(command.name),
             "params": params,
-            "response": [],
+            "response": shape::members_of(command.name),
         });
         row.as_object().cloned().unwrap_or_default()
     })
+}
+
+/// A parameter as `listApis` tells it.
+fn described(command: &Command, param: Param) -> Value {
+    let length = match param.name {
+        "userdata" => 1_048_576,
+        _ => 255,
+    };
+    let mut row = json!({
+        "name": param.name,
+        "description": "",
+        "type": param.kind,
+        "length": length,
+        "required": param.required,
+    });
+    if param.kind == "uuid" || param.name.ends_with("ids") {
+        row["related"] = shape::related_to_param(command.name, param.name).into();
+    }
+    row
 }
 
 /// Members that users are not shown.

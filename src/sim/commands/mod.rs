@@ -34,6 +34,7 @@ mod rule;
 mod scope;
 mod security_group;
 mod server;
+mod shape;
 mod table;
 mod tag;
 mod usage;

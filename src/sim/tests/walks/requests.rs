@@ -301,7 +301,7 @@ struct Draft<'a> {
 }
 
 /// Whether a user of this account may send a command at all.
-pub(super) fn may_send(world: &World, user: &str, command: &str) -> bool {
+pub(in crate::sim::tests) fn may_send(world: &World, user: &str, command: &str) -> bool {
     let user = world.user_named(user);
     let command = find(command).expect("it was taken from the table");
     user.is_some_and(|user| command.access.is_granted_to(&Caller::of(world, user)))
