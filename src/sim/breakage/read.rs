@@ -87,6 +87,16 @@ pub(crate) const KINDS: &[Described] = &[
     ("delete-vpc", "vpc", "delete a VPC with all that is in it"),
     ("delete-affinity-group", "group", "delete an affinity group"),
     (
+        "fail-host",
+        "host [how]",
+        "a host fails with what runs on it; how=undetermined where nobody knows",
+    ),
+    (
+        "recover-host",
+        "[host]",
+        "a host that failed is up again; every one if none is named",
+    ),
+    (
         "restart-management-server",
         "",
         "kill the management server; it is back after 20 s",

@@ -74,6 +74,10 @@ pub(crate) fn capabilities(call: &mut Call<'_>) -> Answered {
         "allowuserviewdestroyedvm".to_owned(),
         (admin || view).into(),
     );
+    if let Some(max) = settings.api_throttling_max {
+        row.insert("apilimitmax".to_owned(), max.into());
+        row.insert("apilimitinterval".to_owned(), 1.into());
+    }
     if !admin {
         row.remove("extensionspath");
     }

@@ -358,6 +358,12 @@ async fn an_account_may_send_so_many_requests_a_second() {
         let answer = server.get(Who::Tenant, &pairs).await;
         assert_eq!(answer.status_line, "HTTP/1.1 200 OK");
     }
+    let told = server.cloud.ask(Who::Admin, "listCapabilities", &[]).await;
+    let told = &told["capability"];
+    assert_eq!(
+        (&told["apilimitmax"], &told["apilimitinterval"]),
+        (&25.into(), &1.into())
+    );
     let refused = server.get(Who::Tenant, &pairs).await;
     assert_eq!(refused.status_line, "HTTP/1.1 429 Too Many Requests");
     let text = refused.json()["listzonesresponse"]["errortext"].clone();
