@@ -2,6 +2,7 @@
 //! time.
 
 use super::{Cloud, Profile, Stack};
+use crate::sim::world::{GONE_MAX, Kind};
 
 impl Cloud {
     fn no_limits(&self) {
@@ -99,4 +100,22 @@ async fn an_index_is_what_it_would_be_if_made_anew() {
         .world(|world| serde_json::to_string(world).unwrap());
     let again: crate::sim::World = serde_json::from_str(&text).unwrap();
     assert!(again.is_well_filed(), "written and read");
+}
+
+#[test]
+fn what_was_removed_is_remembered_up_to_a_number() {
+    let cloud = Cloud::new(Profile::Instant);
+    cloud.sim.world(|world| {
+        let ids: Vec<String> = (0..=GONE_MAX)
+            .map(|number| format!("vm-{number}"))
+            .collect();
+        for (number, id) in (1..).zip(&ids) {
+            world.bury(Kind::Vm, id, number);
+            assert!(world.gone.len() <= GONE_MAX);
+        }
+        assert!(!world.knows(Kind::Vm, &ids[0]));
+        assert!(world.knows(Kind::Vm, &ids[GONE_MAX - 1]));
+        assert!(world.knows(Kind::Vm, &ids[GONE_MAX]));
+        assert!(world.gone.len() > GONE_MAX / 3);
+    });
 }

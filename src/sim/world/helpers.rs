@@ -13,6 +13,9 @@ use super::{
 /// How many addresses of a tier are looked at for a free one: those of a `/16`.
 const HOSTS_MAX: u32 = 65_536;
 
+/// How many removed resources are remembered.
+pub(crate) const GONE_MAX: usize = 50_000;
+
 /// An IPv4 range with a prefix length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Subnet {
@@ -329,8 +332,16 @@ impl World {
         self.details.drop_of(id);
     }
 
+    /// Remembers what was removed, so that its id is answered for; of too many, the older half
+    /// is forgotten.
     pub(crate) fn bury(&mut self, kind: Kind, id: &str, number: u64) {
         self.unlabel(id);
+        if self.gone.len() >= GONE_MAX {
+            let mut numbers: Vec<u64> = self.gone.values().map(|gone| gone.number).collect();
+            numbers.sort_unstable();
+            let median = numbers.get(GONE_MAX / 2).copied().unwrap_or(u64::MAX);
+            self.gone.retain(|_, gone| gone.number > median);
+        }
         self.gone.insert(id.to_owned(), Gone { kind, number });
     }
 

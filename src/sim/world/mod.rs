@@ -31,6 +31,8 @@ use super::profile::Profile;
 use catalogue::Catalogue;
 use chance::Chance;
 pub use entities::*;
+#[cfg(test)]
+pub(crate) use helpers::GONE_MAX;
 pub(crate) use helpers::{Subnet, quoted_address, quoted_network, quoted_vpc};
 use index::{AddressKey, VmKey};
 pub use labels::Labels;
