@@ -1,7 +1,7 @@
 """Counts what there is in a simulated CloudStack, for those who must leave nothing behind.
 
 Reads the endpoint and the admin's keys that `weir sim --env-file` wrote from the environment. As a
-program it prints the counts as JSON; `cs_life.py` imports the function.
+program it prints the counts as JSON; `cs_life.py` and `libcloud_life.py` import its functions.
 """
 
 import json

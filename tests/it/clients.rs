@@ -1,6 +1,6 @@
 //! The simulator against CloudStack clients that nobody here wrote, each as its own process and
-//! the simulator as another: `cs` and Ansible's collection live a whole life in it. What they do
-//! stands in `tests/clients`; `scripts/clients` installs them.
+//! the simulator as another: `cs`, Apache Libcloud and Ansible's collection live a whole life in
+//! it. What they do stands in `tests/clients`; `scripts/clients` installs them.
 
 use std::{
     path::{Path, PathBuf},
@@ -71,6 +71,20 @@ async fn cs_lives_a_whole_life() {
     };
     let told = live(&python, &["cs_life.py"]).await;
     check(&told, &["VPC deleted", "nothing left behind"]);
+}
+
+#[tokio::test]
+async fn libcloud_lives_a_whole_life() {
+    let Some(python) = installed("python") else {
+        return;
+    };
+    let told = live(&python, &["libcloud_life.py"]).await;
+    let lived = [
+        "VPC deleted",
+        "isolated network deleted",
+        "nothing left behind",
+    ];
+    check(&told, &lived);
 }
 
 /// Runs a playbook and asserts what its recap says of each pass: how many tasks were done, and how
