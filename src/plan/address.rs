@@ -5,14 +5,14 @@ use std::sync::Arc;
 use super::{Planner, Step, address_subject, wish::MachineWish};
 use crate::types::{
     action::{Action, Answer, Question, mark},
-    id::{AddressId, VpcId},
+    id::{AddressId, VmId, VpcId},
     inventory::Address,
     ledger::{MachineRecord, PublicAddress},
     stack::DriftField,
 };
 
 impl Planner<'_> {
-    /// The next step of each machine's public address, and of addresses left half taken.
+    /// The next step of each machine's public address, and of addresses that no machine has.
     pub(super) fn addresses(&mut self) {
         self.release_strays();
         for wish in Arc::clone(&self.wish.machines).iter() {
@@ -45,6 +45,10 @@ impl Planner<'_> {
             }
             return;
         };
+        if self.recorded(&have.id) != Some(&wish.name) {
+            self.set_address(&wish.name, None);
+            return;
+        }
         // Our id under another VPC is somebody else's lease of an address that we once had.
         if self.vpc().is_some() && row.vpc != self.vpc() {
             self.address_is_gone(wish, have, "given to another network");
@@ -113,17 +117,54 @@ impl Planner<'_> {
             .inventory
             .addresses
             .get(&AddressId::new(lost.id.as_str()))?;
+        // CloudStack hands an address that was released out again under its id, its tags perhaps
+        // still on it: then it is whose it was taken for.
+        let taken = self.recorded(&row.id).is_some() || self.taking();
         let ours = row
             .tags
             .get(mark::TAG_STACK)
             .is_some_and(|tag| tag == self.uid.as_str());
-        (ours && row.vpc.as_ref() == Some(vpc) && record.lost_address == Some(row.ip)).then(|| {
-            PublicAddress {
+        (!taken && ours && row.vpc.as_ref() == Some(vpc) && record.lost_address == Some(row.ip))
+            .then(|| PublicAddress {
                 id: row.id.clone(),
                 ip: row.ip,
                 cleaned: true,
-            }
+            })
+    }
+
+    /// Another address of ours that leads to a VM, and that no machine is known to have: it was
+    /// missed in every look until another was taken for it. CloudStack leads one to a VM at most.
+    fn serves_instead(&self, vm: &VmId, taken: &AddressId) -> Option<PublicAddress> {
+        let serves = |row: &&Address| {
+            let tag = row.tags.get(mark::TAG_STACK);
+            row.vm.as_ref() == Some(vm)
+                && row.id != *taken
+                && row.vpc == self.vpc()
+                && tag.is_some_and(|tag| tag == self.uid.as_str())
+        };
+        let row = self.input.inventory.addresses.values().find(serves)?;
+        let spare = self.recorded(&row.id).is_none() && !row.source_nat;
+        spare.then(|| PublicAddress {
+            id: row.id.clone(),
+            ip: row.ip,
+            cleaned: true,
         })
+    }
+
+    /// The first machine that is known to have this address.
+    fn recorded(&self, address: &AddressId) -> Option<&str> {
+        let mut machines = self.plan.ledger.machines.iter();
+        let found = machines.find(|(_, record)| {
+            let public = record.public_address.as_ref();
+            public.is_some_and(|public| public.id == *address)
+        });
+        found.map(|(name, _)| name.as_str())
+    }
+
+    /// Whether an address is on its way to a machine, so that it is not known yet which it is.
+    fn taking(&self) -> bool {
+        self.under_way()
+            .any(|(_, action)| matches!(action, Action::AssociateAddress { .. }))
     }
 
     fn address_is_gone(&mut self, wish: &MachineWish, had: &PublicAddress, how: &str) {
@@ -165,7 +206,7 @@ impl Planner<'_> {
             self.in_sync();
             return;
         }
-        let name = |vm: &crate::types::id::VmId| match self.input.inventory.vms.get(vm) {
+        let name = |vm: &VmId| match self.input.inventory.vms.get(vm) {
             Some(row) => row.name.clone(),
             None => format!("VM {vm}, which is gone"),
         };
@@ -187,6 +228,13 @@ impl Planner<'_> {
         let (Some(vm), Some(tier), true) = (want, tier, ready) else {
             return;
         };
+        if let Some(serves) = self.serves_instead(vm, &row.id) {
+            let message = format!("{} serves still; giving {} back", serves.ip, row.ip);
+            self.warn(subject, "TurnedUpAgain", message);
+            self.plan.ledger.strays.insert(row.id.clone());
+            self.set_address(subject.trim_start_matches("address "), Some(serves));
+            return;
+        }
         let drift = self
             .difference(subject, DriftField::StaticNat, &wanted, "off")
             .of(&row.id);
@@ -243,15 +291,16 @@ impl Planner<'_> {
     }
 
     /// The VPC by id, whatever state it is in.
-    pub(super) fn any_vpc(&self) -> Option<crate::types::id::VpcId> {
+    pub(super) fn any_vpc(&self) -> Option<VpcId> {
         match &self.spec().network.vpc {
             crate::types::stack::VpcSpec::Existing { id } => Some(id.clone()),
             crate::types::stack::VpcSpec::Owned { .. } => self.plan.ledger.vpc.clone(),
         }
     }
 
-    /// Addresses that a lost command left half taken. Such an address is in no list but that of
-    /// the stuck ones, so only that tells when it is given back.
+    /// Addresses that a lost command left half taken, or that were taken for one that turned up
+    /// again. Those half taken are in no list but that of the stuck ones, so only that tells when
+    /// they are given back.
     pub(super) fn release_strays(&mut self) {
         for address in self.plan.ledger.strays.clone() {
             let subject = format!("stray {address}");
@@ -270,11 +319,7 @@ impl Planner<'_> {
                 continue;
             }
             let action = Action::ReleaseAddress { address };
-            self.step(Step::new(
-                subject,
-                action,
-                "a lost command left it half taken",
-            ));
+            self.step(Step::new(subject, action, "no machine has it"));
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::types::{
     action::{Action, Answer, Answers, JobOutcome, Question, mark},
     id::{AddressId, JobId, Uid, VmId, ZoneId},
     inventory::{Catalogue, Entry, Inventory, Vm, VmState},
-    ledger::Ledger,
+    ledger::{Ledger, Lost, PublicAddress},
     stack::ClearwaterStack,
 };
 
@@ -611,6 +611,75 @@ fn a_stuck_address_is_given_back_until_no_list_of_stuck_ones_shows_it() {
 }
 
 #[test]
+fn an_address_that_serves_is_found_again_although_another_was_taken_for_it() {
+    let mut world = settled();
+    let record = world.ledger.machines.get_mut("ims-bono-0").unwrap();
+    let serves = record.public_address.clone().unwrap();
+    let mut row = world.inventory.addresses[&serves.id].clone();
+    row.id = AddressId::new("taken");
+    row.ip = "198.51.100.99".parse().unwrap();
+    row.vm = None;
+    record.public_address = Some(PublicAddress {
+        id: row.id.clone(),
+        ip: row.ip,
+        cleaned: true,
+    });
+    world.inventory.addresses.insert(row.id.clone(), row);
+    let sent = world.settle();
+    assert!(
+        sent.iter()
+            .any(|step| step.starts_with("disassociateIpAddress")),
+        "{sent:?}"
+    );
+    assert!(
+        !sent.iter().any(|step| step.contains("StaticNat")),
+        "{sent:?}"
+    );
+    assert_eq!(
+        world.ledger.machines["ims-bono-0"].public_address,
+        Some(serves)
+    );
+}
+
+#[test]
+fn an_address_that_came_back_as_another_machines_is_not_taken_for_the_lost_one() {
+    let mut world = settled();
+    let lost = world.ledger.machines["ims-bono-0"].public_address.clone();
+    let address = lost.clone().expect("bono has an address");
+    let stands_for = Lost {
+        have: "released".to_owned(),
+        id: address.id.to_string(),
+        explained: true,
+        since: world.now,
+    };
+    let subject = "address ims-bono-0".to_owned();
+    world.ledger.lost.insert(subject, stands_for);
+    let bono = world.ledger.machines.get_mut("ims-bono-0").unwrap();
+    bono.public_address = None;
+    bono.lost_address = Some(address.ip);
+    let ellis = world.ledger.machines.get_mut("ims-ellis-0").unwrap();
+    let former = ellis.public_address.replace(address.clone()).unwrap();
+    world.inventory.addresses.remove(&former.id);
+    let row = world.inventory.addresses.get_mut(&address.id).unwrap();
+    row.vm = ellis.vm.clone();
+    world.settle();
+    assert_eq!(world.ledger.machines["ims-ellis-0"].public_address, lost);
+    let other = &world.ledger.machines["ims-bono-0"].public_address;
+    assert!(other.is_some() && *other != lost, "{other:?}");
+}
+
+#[test]
+fn an_address_that_two_machines_were_given_stays_the_first_ones() {
+    let mut world = settled();
+    let address = world.ledger.machines["ims-bono-0"].public_address.clone();
+    let ellis = world.ledger.machines.get_mut("ims-ellis-0").unwrap();
+    ellis.public_address = address.clone();
+    world.settle();
+    assert_eq!(world.ledger.machines["ims-bono-0"].public_address, address);
+    assert_ne!(world.ledger.machines["ims-ellis-0"].public_address, address);
+}
+
+#[test]
 fn an_address_given_back_as_a_stray_and_handed_out_again_stays_its_machines() {
     let mut world = settled();
     let had = world.ledger.machines["ims-bono-0"].public_address.clone();
@@ -619,7 +688,7 @@ fn an_address_given_back_as_a_stray_and_handed_out_again_stays_its_machines() {
     let release = Step::new(
         format!("stray {address}"),
         Action::ReleaseAddress { address },
-        "a lost command left it half taken",
+        "no machine has it",
     );
     let job = JobId::new("release");
     settle::commit(&mut world.ledger, &[release], || job.clone(), world.now);

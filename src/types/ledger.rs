@@ -51,7 +51,7 @@ pub struct Ledger {
     /// What was there and is gone, by subject, until it is there again.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub lost: BTreeMap<String, Lost>,
-    /// Public addresses that a lost command left half taken, to be given back.
+    /// Public addresses that no machine has, left by lost commands and false looks, to be given back.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub strays: BTreeSet<AddressId>,
     /// Until when destroyed VMs hold the tier, where the account may not expunge them.
