@@ -369,24 +369,26 @@ impl Planner<'_> {
         self.create(subject, action, &reason);
     }
 
-    /// VMs carry their groups; only where none of the role's does is the group asked for.
+    /// VMs carry their groups; only where none of the role's does is the group asked for. Where
+    /// there are no VMs yet it is asked for once one was lost, or could not be deployed.
     fn affinity_group_is_gone(&mut self, role: Role) -> bool {
         let Some(group) = self.plan.ledger.affinity_groups.get(&role).cloned() else {
             return true;
         };
-        let records = self
-            .plan
-            .ledger
-            .machines
-            .values()
-            .filter(|record| record.role == role);
-        let mut vms = records
-            .filter_map(|record| self.input.inventory.vms.get(record.vm.as_ref()?))
-            .peekable();
-        if vms.peek().is_none() || vms.any(|vm| vm.affinity_groups.contains(&group)) {
+        let ledger = &self.plan.ledger;
+        let records = || {
+            let machines = ledger.machines.iter();
+            machines.filter(|(_, record)| record.role == role)
+        };
+        let vms = || records().filter_map(|(_, it)| self.input.inventory.vms.get(it.vm.as_ref()?));
+        let doubtful = |name: &str| {
+            let subject = machine_subject(name);
+            ledger.lost.contains_key(&subject) || ledger.failures.contains_key(&subject)
+        };
+        let no_reason = vms().next().is_none() && !records().any(|(name, _)| doubtful(name));
+        if no_reason || vms().any(|vm| vm.affinity_groups.contains(&group)) {
             return false;
         }
-        drop(vms);
         match self.ask(Question::AffinityGroups) {
             Some(Answer::AffinityGroups(groups)) if groups.iter().all(|row| row.id != group) => {
                 self.lose(&format!("affinity {role}"), "deleted", group.as_str());

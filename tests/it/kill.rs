@@ -11,7 +11,7 @@ pub(crate) mod audit;
 mod gate;
 mod life;
 mod process;
-mod script;
+pub(crate) mod script;
 
 use std::collections::VecDeque;
 

@@ -205,8 +205,12 @@ fn template(call: &Call<'_>) -> Result<Uuid, ApiError> {
 /// The affinity groups of a new machine, which are those of its own account.
 fn affinity_groups(call: &Call<'_>) -> Result<Vec<Uuid>, ApiError> {
     let named = named_groups(call)?;
-    let groups = named.iter();
-    let mut groups = groups.filter_map(|id| call.world.affinity_groups.get(id));
+    let known = &call.world.affinity_groups;
+    if named.iter().any(|id| !known.contains_key(id)) {
+        // The row of a group that was deleted is not found, and the text quotes what was found.
+        return Err(ApiError::value("Unable to find affinity group null"));
+    }
+    let mut groups = named.iter().filter_map(|id| known.get(id));
     let (owner, admin) = (&call.caller.account, call.caller.admin);
     let barred = groups.find_map(|group| call.world.bars_from_group(group, owner, admin));
     barred.map_or(Ok(named), |text| Err(ApiError::denied(text)))

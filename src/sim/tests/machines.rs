@@ -322,6 +322,11 @@ async fn an_anti_affinity_group_has_room_for_as_many_machines_as_there_are_hosts
         cloud.row("bono-0").await["affinitygroup"],
         serde_json::json!([])
     );
+    let params = cloud.deploy(&stack.tier, "bono-5", &[("affinitygroupids", &group)]);
+    assert_eq!(
+        cloud.refusal("deployVirtualMachine", &params).await,
+        (431, "Unable to find affinity group null".to_owned())
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use weir::{
     types::{
         action::mark,
         role::Role,
-        stack::{ClearwaterStack, Selector},
+        stack::{ClearwaterStack, DriftField, DriftReport, Selector},
     },
 };
 
@@ -33,13 +33,13 @@ impl Strangers {
     pub(crate) fn so_far(sim: &Sim) -> Self {
         sim.world(|world| Self {
             account: account_of(world, Who::Tenant).id.clone(),
-            things: things(world),
+            things: things_of(world, |_| true),
         })
     }
 
     /// A neighbour in another account; in ours a VPC with a tier, a VM, an address and a group;
     /// and tags of a former owner on the next free addresses.
-    pub(super) async fn move_in(sim: &Sim, rights: Rights) -> Self {
+    pub(crate) async fn move_in(sim: &Sim, rights: Rights) -> Self {
         sim.add_neighbour().unwrap();
         let who = rights.who();
         sim.world(|world| {
@@ -53,9 +53,26 @@ impl Strangers {
         sim.world(|world| {
             leave_tags(world);
             let account = account_of(world, who).id.clone();
-            let things = things(world);
+            let things = things_of(world, |_| true);
             Self { account, things }
         })
+    }
+
+    /// Whether something of this account is not theirs.
+    pub(crate) fn spare(&self, id: &str, account: &str) -> bool {
+        account == self.account && !self.things.contains_key(id)
+    }
+
+    /// What of theirs is not as it was.
+    pub(crate) fn changed_in(&self, world: &World) -> Vec<String> {
+        let now = things_of(world, |id| self.things.contains_key(id));
+        let changed = self
+            .things
+            .iter()
+            .filter(|(id, was)| now.get(*id) != Some(was));
+        changed
+            .map(|(id, was)| format!("a stranger's {id} was {was}, is {:?}", now.get(id)))
+            .collect()
     }
 }
 
@@ -162,37 +179,62 @@ fn leave_tags(world: &mut World) {
     world.tags.extend(tags);
 }
 
-/// Everything that anybody has, by id.
-fn things(world: &World) -> BTreeMap<String, Value> {
+/// Everything with such an id that anybody has, by id.
+fn things_of(world: &World, wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Value> {
     let mut things = BTreeMap::new();
-    let mut add = |id: &str, thing: Value| {
+    let mut add = |id: &String, thing: &dyn Fn() -> Value| {
+        if !wanted(id) {
+            return;
+        }
+        let thing = thing();
         let tags: Vec<_> = world.tags_of(id).collect();
-        things.insert(id.to_owned(), json!({"thing": thing, "tags": tags}));
+        things.insert(id.clone(), json!({"thing": thing, "tags": tags}));
     };
     for (id, row) in &world.vms {
-        add(id, json!(row));
+        add(id, &|| json!(row));
     }
     for (id, row) in &world.vpcs {
-        add(id, json!(row));
+        add(id, &|| json!(row));
     }
     for (id, row) in &world.networks {
-        add(id, json!(row));
+        add(id, &|| json!(row));
     }
     for (id, row) in &world.acl_lists {
-        add(id, json!(row));
+        add(id, &|| json!(row));
     }
     for (id, row) in &world.acl_items {
-        add(id, json!(row));
+        add(id, &|| json!(row));
     }
     for (id, row) in &world.affinity_groups {
-        add(id, json!(row));
+        add(id, &|| json!(row));
     }
     for (id, row) in &world.addresses {
         if row.state != AddressState::Free {
-            add(id, json!(row));
+            add(id, &|| json!(row));
         }
     }
     things
+}
+
+/// Whether a stack says that it is ready, in sync and idle.
+pub(crate) fn is_settled(stack: &ClearwaterStack) -> bool {
+    let Some(status) = &stack.status else {
+        return false;
+    };
+    // Machines join a group that was made again at their next stop, whenever that is.
+    let waits = |drift: &DriftReport| drift.field == DriftField::AffinityGroup;
+    let ledger = &status.ledger;
+    status.phase == "Ready"
+        && Some(status.observed_generation) == stack.metadata.generation
+        && status.drift.iter().all(waits)
+        && status.ready_replicas == status.replicas
+        && status.replicas > 0
+        && ledger.pending.is_empty()
+        && ledger.strays.is_empty()
+        && ledger
+            .machines
+            .values()
+            .all(|record| record.former.is_empty())
 }
 
 /// The world at one moment, with what is a stranger's.
@@ -208,7 +250,7 @@ impl<'a> Audit<'a> {
     }
 
     fn ours(&self, id: &str, account: &str) -> bool {
-        account == self.strangers.account && !self.strangers.things.contains_key(id)
+        self.strangers.spare(id, account)
     }
 
     /// VMs of ours that were not destroyed, wrecks included.
@@ -227,7 +269,7 @@ impl<'a> Audit<'a> {
 
     /// What is wrong with the world of a stack that is ready.
     pub(crate) fn against(&self, stack: &ClearwaterStack) -> Vec<String> {
-        let mut wrong = self.changed_of_strangers();
+        let mut wrong = self.strangers.changed_in(&self.world);
         wrong.extend(self.network(stack));
         wrong.extend(self.rules(stack));
         wrong.extend(self.machines(stack));
@@ -238,8 +280,8 @@ impl<'a> Audit<'a> {
     }
 
     /// What is left of a stack that was deleted, its network perhaps retained.
-    pub(super) fn gone(&self, retained: bool) -> Vec<String> {
-        let mut wrong = self.changed_of_strangers();
+    pub(crate) fn gone(&self, retained: bool) -> Vec<String> {
+        let mut wrong = self.strangers.changed_in(&self.world);
         let kept = usize::from(retained);
         for vm in self.vms() {
             wrong.push(format!("VM {} ({}) is left, {}", vm.name, vm.id, vm.state));
@@ -259,15 +301,6 @@ impl<'a> Audit<'a> {
         wrong.extend(count("affinity group", self.our_groups().len(), 0));
         wrong.extend(self.jobs());
         wrong
-    }
-
-    fn changed_of_strangers(&self) -> Vec<String> {
-        let now = things(&self.world);
-        let theirs = self.strangers.things.iter();
-        let changed = theirs.filter(|(id, was)| now.get(*id) != Some(was));
-        changed
-            .map(|(id, was)| format!("a stranger's {id} was {was}, is {:?}", now.get(id)))
-            .collect()
     }
 
     fn vpcs(&self) -> Vec<&weir::sim::world::Vpc> {

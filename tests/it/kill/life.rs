@@ -17,14 +17,14 @@ use weir::{
     types::{
         admission::FieldValidation,
         meta::{API_VERSION, Kind, Object, ObjectKey},
-        stack::{ClearwaterStack, DriftField, DriftReport, StackStatus},
+        stack::{ClearwaterStack, StackStatus},
     },
 };
 
 use crate::support::manifest;
 
 use super::{
-    audit::{Audit, Strangers},
+    audit::{Audit, Strangers, is_settled},
     gate::{Gate, Moment},
     process::Process,
     script::{KILLS, Rights, Script, Wound},
@@ -104,7 +104,7 @@ impl Life {
             rights: script.rights,
             patience: Duration::from_secs(if slow { 240 } else { 120 }),
             client: Mutex::default(),
-            spec: Mutex::new(spec(script.rights)),
+            spec: Mutex::new(script.rights.spec()),
             vms_before: sim.world(|world| world.totals.vms),
             strangers,
             may_have_made: Mutex::new(6),
@@ -301,24 +301,7 @@ impl Life {
         let Ok(Some(stack)) = self.stack().await else {
             return false;
         };
-        let Some(status) = &stack.status else {
-            return false;
-        };
-        // Machines join a group that was made again at their next stop, whenever that is.
-        let waits = |drift: &DriftReport| drift.field == DriftField::AffinityGroup;
-        let ledger = &status.ledger;
-        status.phase == "Ready"
-            && Some(status.observed_generation) == stack.metadata.generation
-            && status.drift.iter().all(waits)
-            && status.ready_replicas == status.replicas
-            && status.replicas > 0
-            && ledger.pending.is_empty()
-            && ledger.strays.is_empty()
-            && ledger
-                .machines
-                .values()
-                .all(|record| record.former.is_empty())
-            && self.machines_stay().await
+        is_settled(&stack) && self.machines_stay().await
     }
 
     /// Whether no `Machine` is on its way out.
@@ -527,21 +510,4 @@ fn verdict(act: &str, wrong: &[String]) -> Result<(), String> {
 
 fn stack_key() -> ObjectKey {
     ObjectKey::new(Kind::ClearwaterStack, "default", "ims")
-}
-
-fn spec(rights: Rights) -> Value {
-    let policy = match rights {
-        Rights::Plain => json!({"network": "Retain"}),
-        Rights::Expunger | Rights::Admin => json!("Delete"),
-    };
-    json!({
-        "accountRef": {"name": "cloud"}, "domain": "ims.example.com",
-        "template": {"name": "Ubuntu 14.04"}, "serviceOffering": {"name": "2vCPU-4GB"},
-        "packages": {"repository": "http://mirror.example.net/clearwater"},
-        "components": {
-            "sprout": {"replicas": 2}, "homestead": {"replicas": 2},
-            "homer": {"replicas": 0}, "ralf": {"replicas": 0},
-        },
-        "deletionPolicy": policy,
-    })
 }

@@ -28,7 +28,7 @@ const CREATE_WRITES: usize = 28;
 
 /// Whose account it is, and what a delete of the stack is to take down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rights {
+pub(crate) enum Rights {
     /// A plain tenant, whose network stays since his dead VMs hold it.
     Plain,
     /// A tenant who may expunge: everything goes.
@@ -38,21 +38,39 @@ pub(super) enum Rights {
 }
 
 impl Rights {
-    pub(super) fn who(self) -> Who {
+    pub(crate) fn who(self) -> Who {
         match self {
             Self::Plain | Self::Expunger => Who::Tenant,
             Self::Admin => Who::Admin,
         }
     }
+
+    /// The manifest's `spec`, with as much to be deleted as such an account can delete.
+    pub(crate) fn spec(self) -> Value {
+        let policy = match self {
+            Rights::Plain => json!({"network": "Retain"}),
+            Rights::Expunger | Rights::Admin => json!("Delete"),
+        };
+        json!({
+            "accountRef": {"name": "cloud"}, "domain": "ims.example.com",
+            "template": {"name": "Ubuntu 14.04"}, "serviceOffering": {"name": "2vCPU-4GB"},
+            "packages": {"repository": "http://mirror.example.net/clearwater"},
+            "components": {
+                "sprout": {"replicas": 2}, "homestead": {"replicas": 2},
+                "homer": {"replicas": 0}, "ralf": {"replicas": 0},
+            },
+            "deletionPolicy": policy,
+        })
+    }
 }
 
 /// Everything that is drawn before the start, and the luck for the rest.
-pub(super) struct Script {
-    pub(super) seed: u64,
-    pub(super) profile: Profile,
-    pub(super) rights: Rights,
+pub(crate) struct Script {
+    pub(crate) seed: u64,
+    pub(crate) profile: Profile,
+    pub(crate) rights: Rights,
     /// Requests a second. A slow pace leaves recorded steps unsent for seconds.
-    pub(super) pace: u32,
+    pub(crate) pace: u32,
     rng: Rng,
     /// Wounds that were dealt already, so that no machine is remediated more often than its
     /// hourly budget allows.
@@ -61,7 +79,7 @@ pub(super) struct Script {
 
 /// Something that calls for a repair, or for a change that ends the same way.
 #[derive(Clone, Debug)]
-pub(super) enum Wound {
+pub(crate) enum Wound {
     /// Done behind the controller's back.
     Broken(Breakage),
     /// A `Machine` is deleted.
@@ -71,7 +89,7 @@ pub(super) enum Wound {
 }
 
 impl Script {
-    pub(super) fn of(seed: u64) -> Self {
+    pub(crate) fn of(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let lab = rng.u32(..8) == 0;
         let rights = match rng.u32(..5) {
@@ -141,7 +159,7 @@ impl Script {
     }
 
     /// A wound that was not dealt yet.
-    pub(super) fn wound(&mut self, world: &World) -> Wound {
+    pub(crate) fn wound(&mut self, world: &World) -> Wound {
         loop {
             let (what, wound) = self.any_wound(world);
             if !self.dealt.contains(&what) {
@@ -295,11 +313,11 @@ impl Wound {
     }
 }
 
-/// The VM that stands for a machine.
+/// The id of the VM that stands for a machine; empty, which is no VM's, if there is none.
 fn vm_of(world: &World, machine: &str) -> String {
     let marked = |vm: &&weir::sim::world::Vm| {
         vm.display_name.as_deref() == Some(machine) && !vm.state.is_gone()
     };
     let vm = world.vms.values().find(marked);
-    vm.map_or_else(|| machine.to_owned(), |vm| vm.id.clone())
+    vm.map(|vm| vm.id.clone()).unwrap_or_default()
 }

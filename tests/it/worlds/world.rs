@@ -1,0 +1,256 @@
+//! One world: a cloud, a store, and a controller that is started again whenever it dies.
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::{runtime::Builder, task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+use weir::{
+    clock::Clock,
+    cloud::{
+        Connect,
+        cloudstack::{CloudStack, CloudStackConfig},
+    },
+    controller::{Context, Ids, runner},
+    sim::{Breakage, Profile, Sim, SimConfig, Who},
+    store::{Memory, Store},
+    types::{
+        account::CloudAccountSpec,
+        core::Confidential,
+        meta::{API_VERSION, Kind, Object},
+        stack::ClearwaterStack,
+    },
+};
+
+use crate::{kill::audit::is_settled, support::manifest};
+
+use super::doom::{Disk, Fates, InProcess, Watchman};
+
+/// Longest wait for a level, in virtual time. The budgets of remediation are hourly, so that the
+/// last repair of a bad day may have to wait for two hours.
+const PATIENCE: Duration = Duration::from_secs(4 * 3_600);
+
+/// How often a level is looked at, in virtual time.
+const GLANCE: Duration = Duration::from_secs(2);
+
+/// How long a controller that died stays dead, as a service manager would have it.
+const DEAD_FOR: Duration = Duration::from_secs(2);
+
+struct Connector {
+    clock: Clock,
+    fates: Fates,
+    watchman: Watchman,
+}
+
+impl Connect for Connector {
+    type Cloud = CloudStack;
+
+    fn connect(
+        &self,
+        spec: &CloudAccountSpec,
+        api_key: &Confidential,
+        secret_key: &Confidential,
+    ) -> Result<CloudStack, String> {
+        let config = CloudStackConfig::of(spec, api_key, secret_key, &self.clock);
+        let carrier = InProcess {
+            fates: self.fates.clone(),
+            watchman: Arc::clone(&self.watchman),
+        };
+        Ok(CloudStack::over(Box::new(carrier), config))
+    }
+}
+
+/// What every life of a controller is made of.
+struct Making {
+    seed: u64,
+    clock: Clock,
+    disk: Arc<Disk>,
+    fates: Fates,
+    watchman: Watchman,
+    /// Lives so far: each draws ids of its own.
+    lives: Mutex<u64>,
+}
+
+impl Making {
+    /// A controller, from what is in the store.
+    fn controller(&self) -> impl Future<Output = ()> + Send + use<> {
+        let life = {
+            let mut lives = self.lives.lock().unwrap();
+            *lives += 1;
+            *lives
+        };
+        let seed = self.seed ^ (life << 32);
+        let backend = Arc::clone(&self.disk) as _;
+        let store = Store::with_backend(backend, self.clock.clone()).with_uids_seeded(seed);
+        let connector = Connector {
+            clock: self.clock.clone(),
+            fates: self.fates.clone(),
+            watchman: Arc::clone(&self.watchman),
+        };
+        let ids = Ids::seeded(seed);
+        let (context, entries) = Context::new(store, self.clock.clone(), ids, |_| connector);
+        async move {
+            // A store that fails at the start ends it, and whoever keeps it running starts it anew.
+            runner::run(context, entries, CancellationToken::new())
+                .await
+                .ok();
+        }
+    }
+}
+
+/// Keeps a controller running for as long as it is polled.
+async fn keep(making: Making) {
+    loop {
+        let mut life = JoinSet::new();
+        life.spawn(making.controller());
+        tokio::select! {
+            biased;
+            () = making.fates.fallen() => {}
+            _ = life.join_next() => {}
+        }
+        life.shutdown().await;
+        tokio::time::sleep(DEAD_FOR).await;
+        making.fates.bury().await;
+    }
+}
+
+/// See the module.
+pub(super) struct World {
+    pub(super) sim: Sim,
+    /// What users write through: it does not fail, and nobody dies of it.
+    pub(super) store: Store,
+    pub(super) fates: Fates,
+    making: Option<Making>,
+    /// Ends when the world is dropped.
+    keeper: JoinSet<()>,
+}
+
+impl World {
+    /// A cloud with nothing running yet.
+    pub(super) fn new(seed: u64, profile: Profile) -> Self {
+        let clock = Clock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
+        let sim = Sim::new(SimConfig {
+            profile,
+            seed,
+            clock: clock.clone(),
+            state_file: None,
+        });
+        let fates = Fates::new(sim.clone());
+        let kept = Arc::new(Memory::default());
+        let making = Making {
+            seed,
+            clock: clock.clone(),
+            disk: Arc::new(Disk::new(Arc::clone(&kept), fates.clone())),
+            fates: fates.clone(),
+            watchman: Arc::new(|_| Vec::new()),
+            lives: Mutex::default(),
+        };
+        Self {
+            sim,
+            store: Store::with_backend(kept, clock).with_uids_seeded(seed),
+            fates,
+            making: Some(making),
+            keeper: JoinSet::new(),
+        }
+    }
+
+    /// Starts the controller, and gives it an account.
+    pub(super) async fn start(&mut self, who: Who, watchman: Watchman) {
+        let making = self.making.take().expect("a world is started once");
+        self.keeper.spawn(keep(Making { watchman, ..making }));
+        self.create(manifest::keys(&self.sim, who)).await;
+        self.create(account()).await;
+    }
+
+    pub(super) async fn create(&self, object: Value) {
+        let object: Object = serde_json::from_value(object).unwrap();
+        self.store.create(object).await.unwrap();
+    }
+
+    pub(super) async fn stack(&self) -> Option<ClearwaterStack> {
+        self.store.get_as("default", "ims").await.unwrap()
+    }
+
+    /// Waits for a level.
+    ///
+    /// # Errors
+    /// It did not come; with what there is instead.
+    pub(super) async fn within(
+        &self,
+        what: &str,
+        level: impl AsyncFn(Option<ClearwaterStack>) -> bool,
+    ) -> Result<(), String> {
+        let begun = Instant::now();
+        while !level(self.stack().await).await {
+            if begun.elapsed() >= PATIENCE {
+                let status = self.stack().await.and_then(|stack| stack.status);
+                let status = serde_json::to_string_pretty(&status).unwrap();
+                let world = self.sim.overview();
+                return Err(format!(
+                    "not within {PATIENCE:?}: {what}: {status}\n{world:#}"
+                ));
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until the stack is ready and nothing is left to do.
+    ///
+    /// # Errors
+    /// As [`Self::within`].
+    pub(super) async fn settled(&self) -> Result<(), String> {
+        self.within("settled", async |stack| {
+            stack.is_some_and(|stack| is_settled(&stack)) && self.machines_stay().await
+        })
+        .await
+    }
+
+    /// Whether no `Machine` is on its way out.
+    async fn machines_stay(&self) -> bool {
+        let machines = self.store.list(Kind::Machine, Some("default")).await;
+        let machines = machines.unwrap().items;
+        machines.iter().all(|machine| !machine.metadata.deleting())
+    }
+
+    /// Breaks something and waits until it was seen and put right.
+    pub(super) async fn mended(&self, what: Breakage) {
+        self.sim.break_it(what).unwrap();
+        self.looked().await;
+        self.settled().await.unwrap();
+    }
+
+    /// Long enough for two looks at everything.
+    pub(super) async fn looked(&self) {
+        tokio::time::sleep(Duration::from_secs(130)).await;
+    }
+
+    /// Every request so far, with when and how it was answered.
+    pub(super) fn log(&self) -> String {
+        serde_json::to_string_pretty(&self.sim.requests()).unwrap()
+    }
+}
+
+fn account() -> Value {
+    json!({
+        "apiVersion": API_VERSION, "kind": "CloudAccount",
+        "metadata": {"name": "cloud", "namespace": "default"},
+        "spec": {
+            "endpoint": "http://cloud.example.net/client/api", "secretRef": {"name": "keys"},
+        },
+    })
+}
+
+/// Runs a world to its end, in one thread and with time that moves only when all wait.
+pub(super) fn run<T>(world: impl Future<Output = T>) -> T {
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(world)
+}
