@@ -175,6 +175,13 @@ impl Planner<'_> {
                 text,
                 resource,
             } => {
+                let id = resource.as_deref().or(pending.resource.as_deref());
+                // A failure need not give the address back that it took.
+                if let (Action::AssociateAddress { .. }, Some(id)) = (&pending.action, id)
+                    && !self.give_back_if_stuck(&pending.subject, id)
+                {
+                    return Some(pending);
+                }
                 let message = format!("{text} (errorcode {code})");
                 self.job_failed(&pending, *code, &message, resource.as_deref());
                 None
@@ -302,18 +309,23 @@ impl Planner<'_> {
             self.took_effect(&pending, Some(id));
             return None;
         }
-        match self.ask(Question::StuckAddresses) {
-            None => Some(pending),
-            Some(Answer::Addresses(stuck)) => {
-                if stuck.iter().any(|row| row.id == address) {
-                    let message = format!("address {id} is stuck in Allocating; giving it back");
-                    self.warn(&pending.subject, "AddressStuck", message);
-                    self.plan.ledger.strays.insert(address);
-                }
-                None
-            }
-            Some(_) => None,
+        let known = self.give_back_if_stuck(&pending.subject, id);
+        (!known).then_some(pending)
+    }
+
+    /// Has an address given back if it is stuck half-way; says whether it is known by now.
+    fn give_back_if_stuck(&mut self, subject: &str, id: &str) -> bool {
+        let Some(answer) = self.ask(Question::StuckAddresses) else {
+            return false;
+        };
+        if let Answer::Addresses(stuck) = answer
+            && stuck.iter().any(|row| row.id.as_str() == id)
+        {
+            let message = format!("address {id} is stuck in Allocating; giving it back");
+            self.warn(subject, "AddressStuck", message);
+            self.plan.ledger.strays.insert(AddressId::new(id));
         }
+        true
     }
 
     /// CloudStack knows nothing of the job, so the request never arrived, unless it is late.

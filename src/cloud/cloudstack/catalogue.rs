@@ -70,7 +70,12 @@ impl CloudStack {
     async fn may_expunge(&self) -> Result<bool, CloudError> {
         let request = Request::new("listApis").with("name", "expungeVirtualMachine");
         match self.call(request, Priority::Read).await {
-            Ok(content) => Ok(content.get("api").is_some_and(Value::is_array)),
+            // An answer that lists nothing is no answer: no real one is so.
+            Ok(mut content) => {
+                let listed: Vec<Value> = wire::parse(content.remove("api").unwrap_or(Value::Null))
+                    .map_err(|error| errors::unreadable("listApis", "api", error))?;
+                Ok(!listed.is_empty())
+            }
             // A command that the role lacks is an error of the parameter `name`.
             Err(CloudError::Rejected { .. } | CloudError::Gone { .. }) => Ok(false),
             Err(error) => Err(error),
