@@ -1,8 +1,8 @@
 //! Public addresses and the static NAT that leads each to its machine's VM.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Planner, Step, address_subject, wish::MachineWish};
+use super::{Planner, Step, address_subject, network::machine_in, wish::MachineWish};
 use crate::types::{
     action::{Action, Answer, Question, mark},
     id::{AddressId, VmId, VpcId},
@@ -15,11 +15,22 @@ impl Planner<'_> {
     /// The next step of each machine's public address, and of addresses that no machine has.
     pub(super) fn addresses(&mut self) {
         self.release_strays();
+        self.part_shared_addresses();
         for wish in Arc::clone(&self.wish.machines).iter() {
             match wish.public {
                 true => self.address(wish),
                 false => self.release_address(&wish.name, "the manifest wants it no more"),
             }
+        }
+    }
+
+    /// Of machines that are recorded with one address, the first keeps it.
+    fn part_shared_addresses(&mut self) {
+        let mut known = BTreeSet::new();
+        for record in self.plan.ledger.machines.values_mut() {
+            record
+                .public_address
+                .take_if(|own| !known.insert(own.id.clone()));
         }
     }
 
@@ -45,10 +56,6 @@ impl Planner<'_> {
             }
             return;
         };
-        if self.recorded(&have.id) != Some(&wish.name) {
-            self.set_address(&wish.name, None);
-            return;
-        }
         // Our id under another VPC is somebody else's lease of an address that we once had.
         if self.vpc().is_some() && row.vpc != self.vpc() {
             self.address_is_gone(wish, have, "given to another network");
@@ -70,12 +77,11 @@ impl Planner<'_> {
     fn take_address(&mut self, subject: &str, record: &MachineRecord) {
         let Some(vpc) = self.vpc() else { return };
         if let Some(back) = self.turned_up_again(subject, record, &vpc) {
-            let machine = subject.trim_start_matches("address ").to_owned();
-            self.set_address(&machine, Some(back));
+            self.set_address_of(subject, back);
             return;
         }
         if self.giving_back() {
-            let message = "one that a lost command left half taken is given back first";
+            let message = "one that no machine has is given back first";
             self.wait(subject, "WaitingOnAddress", message);
             return;
         }
@@ -118,53 +124,35 @@ impl Planner<'_> {
             .addresses
             .get(&AddressId::new(lost.id.as_str()))?;
         // CloudStack hands an address that was released out again under its id, its tags perhaps
-        // still on it: then it is whose it was taken for.
-        let taken = self.recorded(&row.id).is_some() || self.taking();
-        let ours = row
-            .tags
-            .get(mark::TAG_STACK)
-            .is_some_and(|tag| tag == self.uid.as_str());
-        (!taken && ours && row.vpc.as_ref() == Some(vpc) && record.lost_address == Some(row.ip))
-            .then(|| PublicAddress {
-                id: row.id.clone(),
-                ip: row.ip,
-                cleaned: true,
-            })
+        // still on it: while one is being taken, it may be that one.
+        let taking = self.coming(|action| matches!(action, Action::AssociateAddress { .. }));
+        let same = record.lost_address == Some(row.ip);
+        (same && !taking).then(|| self.unheld(row, vpc)).flatten()
     }
 
     /// Another address of ours that leads to a VM, and that no machine is known to have: it was
     /// missed in every look until another was taken for it. CloudStack leads one to a VM at most.
     fn serves_instead(&self, vm: &VmId, taken: &AddressId) -> Option<PublicAddress> {
-        let serves = |row: &&Address| {
-            let tag = row.tags.get(mark::TAG_STACK);
-            row.vm.as_ref() == Some(vm)
-                && row.id != *taken
-                && row.vpc == self.vpc()
-                && tag.is_some_and(|tag| tag == self.uid.as_str())
-        };
-        let row = self.input.inventory.addresses.values().find(serves)?;
-        let spare = self.recorded(&row.id).is_none() && !row.source_nat;
-        spare.then(|| PublicAddress {
+        let vpc = self.vpc()?;
+        let mut leading = self.input.inventory.addresses_of_vm(vm);
+        let row = leading.find(|row| row.id != *taken && !row.source_nat)?;
+        self.unheld(row, &vpc)
+    }
+
+    /// An address of this stack in its VPC that no machine is recorded with.
+    fn unheld(&self, row: &Address, vpc: &VpcId) -> Option<PublicAddress> {
+        let tag = row.tags.get(mark::TAG_STACK).map(String::as_str);
+        let ours = tag == Some(self.uid.as_str()) && row.vpc.as_ref() == Some(vpc);
+        let mut records = self.plan.ledger.machines.values();
+        let held = records.any(|record| {
+            let own = record.public_address.as_ref();
+            own.is_some_and(|own| own.id == row.id)
+        });
+        (ours && !held).then(|| PublicAddress {
             id: row.id.clone(),
             ip: row.ip,
             cleaned: true,
         })
-    }
-
-    /// The first machine that is known to have this address.
-    fn recorded(&self, address: &AddressId) -> Option<&str> {
-        let mut machines = self.plan.ledger.machines.iter();
-        let found = machines.find(|(_, record)| {
-            let public = record.public_address.as_ref();
-            public.is_some_and(|public| public.id == *address)
-        });
-        found.map(|(name, _)| name.as_str())
-    }
-
-    /// Whether an address is on its way to a machine, so that it is not known yet which it is.
-    fn taking(&self) -> bool {
-        self.under_way()
-            .any(|(_, action)| matches!(action, Action::AssociateAddress { .. }))
     }
 
     fn address_is_gone(&mut self, wish: &MachineWish, had: &PublicAddress, how: &str) {
@@ -186,6 +174,12 @@ impl Planner<'_> {
     fn set_address(&mut self, machine: &str, address: Option<PublicAddress>) {
         if let Some(record) = self.plan.ledger.machines.get_mut(machine) {
             record.public_address = address;
+        }
+    }
+
+    fn set_address_of(&mut self, subject: &str, address: PublicAddress) {
+        if let Some(machine) = machine_in(subject) {
+            self.set_address(machine, Some(address));
         }
     }
 
@@ -232,7 +226,7 @@ impl Planner<'_> {
             let message = format!("{} serves still; giving {} back", serves.ip, row.ip);
             self.warn(subject, "TurnedUpAgain", message);
             self.plan.ledger.strays.insert(row.id.clone());
-            self.set_address(subject.trim_start_matches("address "), Some(serves));
+            self.set_address_of(subject, serves);
             return;
         }
         let drift = self

@@ -376,17 +376,21 @@ impl Planner<'_> {
             return true;
         };
         let ledger = &self.plan.ledger;
-        let records = || {
-            let machines = ledger.machines.iter();
-            machines.filter(|(_, record)| record.role == role)
-        };
-        let vms = || records().filter_map(|(_, it)| self.input.inventory.vms.get(it.vm.as_ref()?));
+        let mut records = ledger
+            .machines
+            .iter()
+            .filter(|(_, record)| record.role == role);
+        let vm_of = |record: &MachineRecord| self.input.inventory.vms.get(record.vm.as_ref()?);
+        let vms: Vec<_> = records
+            .clone()
+            .filter_map(|(_, record)| vm_of(record))
+            .collect();
         let doubtful = |name: &str| {
             let subject = machine_subject(name);
             ledger.lost.contains_key(&subject) || ledger.failures.contains_key(&subject)
         };
-        let no_reason = vms().next().is_none() && !records().any(|(name, _)| doubtful(name));
-        if no_reason || vms().any(|vm| vm.affinity_groups.contains(&group)) {
+        let no_reason = vms.is_empty() && !records.any(|(name, _)| doubtful(name));
+        if no_reason || vms.iter().any(|vm| vm.affinity_groups.contains(&group)) {
             return false;
         }
         match self.ask(Question::AffinityGroups) {

@@ -111,7 +111,7 @@ impl Planner<'_> {
     }
 
     /// Whether more resources of the kind are about to come, which can be tagged in the same call.
-    fn coming(&self, kind: impl Fn(&Action) -> bool) -> bool {
+    pub(super) fn coming(&self, kind: impl Fn(&Action) -> bool) -> bool {
         self.under_way().any(|(_, action)| kind(action))
     }
 

@@ -1,6 +1,7 @@
 //! What an account may choose from, and what its role allows.
 
 use futures_util::future::try_join;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{CloudStack, errors, governor::Priority, signing::Request, wire};
@@ -59,23 +60,27 @@ impl CloudStack {
     }
 
     async fn capabilities(&self) -> Result<wire::CapabilitiesResponse, CloudError> {
-        let mut content = self
-            .call(Request::new("listCapabilities"), Priority::Read)
-            .await?;
-        wire::parse(content.remove("capability").unwrap_or(Value::Null))
-            .map_err(|error| errors::unreadable("listCapabilities", "capability", error))
+        self.member(Request::new("listCapabilities"), "capability")
+            .await
+    }
+
+    /// What an answer has under `key`. Without it the answer is unreadable: it says nothing.
+    async fn member<T: DeserializeOwned>(
+        &self,
+        request: Request,
+        key: &str,
+    ) -> Result<T, CloudError> {
+        let command = request.command();
+        let mut content = self.call(request, Priority::Read).await?;
+        wire::parse(content.remove(key).unwrap_or(Value::Null))
+            .map_err(|error| errors::unreadable(command, key, error))
     }
 
     /// Whether the role may call the command at all; the capability alone does not tell.
     async fn may_expunge(&self) -> Result<bool, CloudError> {
         let request = Request::new("listApis").with("name", "expungeVirtualMachine");
-        match self.call(request, Priority::Read).await {
-            // An answer that lists nothing is no answer: no real one is so.
-            Ok(mut content) => {
-                let listed: Vec<Value> = wire::parse(content.remove("api").unwrap_or(Value::Null))
-                    .map_err(|error| errors::unreadable("listApis", "api", error))?;
-                Ok(!listed.is_empty())
-            }
+        match self.member::<Vec<Value>>(request, "api").await {
+            Ok(listed) => Ok(!listed.is_empty()),
             // A command that the role lacks is an error of the parameter `name`.
             Err(CloudError::Rejected { .. } | CloudError::Gone { .. }) => Ok(false),
             Err(error) => Err(error),

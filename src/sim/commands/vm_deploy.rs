@@ -206,13 +206,13 @@ fn template(call: &Call<'_>) -> Result<Uuid, ApiError> {
 fn affinity_groups(call: &Call<'_>) -> Result<Vec<Uuid>, ApiError> {
     let named = named_groups(call)?;
     let known = &call.world.affinity_groups;
-    if named.iter().any(|id| !known.contains_key(id)) {
-        // The row of a group that was deleted is not found, and the text quotes what was found.
-        return Err(ApiError::value("Unable to find affinity group null"));
-    }
-    let mut groups = named.iter().filter_map(|id| known.get(id));
+    let groups: Option<Vec<_>> = named.iter().map(|id| known.get(id)).collect();
+    // The row of a group that was deleted is not found, and the text quotes what was found.
+    let groups = groups.ok_or_else(|| ApiError::value("Unable to find affinity group null"))?;
     let (owner, admin) = (&call.caller.account, call.caller.admin);
-    let barred = groups.find_map(|group| call.world.bars_from_group(group, owner, admin));
+    let barred = groups
+        .into_iter()
+        .find_map(|group| call.world.bars_from_group(group, owner, admin));
     barred.map_or(Ok(named), |text| Err(ApiError::denied(text)))
 }
 
