@@ -306,7 +306,8 @@ impl std::fmt::Display for Tally {
     }
 }
 
-fn reads(command: &str) -> bool {
+/// Whether a command changes nothing.
+pub(crate) fn reads(command: &str) -> bool {
     ["list", "query", "get"]
         .iter()
         .any(|read| command.starts_with(read))

@@ -133,7 +133,8 @@ def machine(zone, image, size, network):
     key = cloud.create_key_pair("libcloud")
     assert key.private_key.startswith("-----BEGIN"), key
     assert cloud.get_key_pair("libcloud").fingerprint == key.fingerprint
-    group = cloud.ex_create_affinity_group("apart", one_type("host anti-affinity"))
+    apart = one(cloud.ex_list_affinity_group_types(), type="host anti-affinity")
+    group = cloud.ex_create_affinity_group("apart", apart)
     vm = cloud.create_node(
         "libcloud-web",
         size,
@@ -162,10 +163,6 @@ def machine(zone, image, size, network):
     )
     print("libcloud-web deployed")
     return vm
-
-
-def one_type(name):
-    return one(cloud.ex_list_affinity_group_types(), type=name)
 
 
 def power(vm, larger):

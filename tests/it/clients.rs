@@ -64,27 +64,27 @@ fn check(told: &str, what: &[&str]) {
     }
 }
 
-#[tokio::test]
-async fn cs_lives_a_whole_life() {
+/// Runs a life written in Python and asserts that it came so far.
+async fn python_lives(life: &str, what: &[&str]) {
     let Some(python) = installed("python") else {
         return;
     };
-    let told = live(&python, &["cs_life.py"]).await;
-    check(&told, &["VPC deleted", "nothing left behind"]);
+    check(&live(&python, &[life]).await, what);
+}
+
+#[tokio::test]
+async fn cs_lives_a_whole_life() {
+    python_lives("cs_life.py", &["VPC deleted", "nothing left behind"]).await;
 }
 
 #[tokio::test]
 async fn libcloud_lives_a_whole_life() {
-    let Some(python) = installed("python") else {
-        return;
-    };
-    let told = live(&python, &["libcloud_life.py"]).await;
     let lived = [
         "VPC deleted",
         "isolated network deleted",
         "nothing left behind",
     ];
-    check(&told, &lived);
+    python_lives("libcloud_life.py", &lived).await;
 }
 
 /// Runs a playbook and asserts what its recap says of each pass: how many tasks were done, and how

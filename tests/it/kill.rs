@@ -8,7 +8,7 @@
 //! `WEIR_SEED=17` runs one seed, `WEIR_SEED=100..300` a range of them.
 
 pub(crate) mod audit;
-mod gate;
+pub(crate) mod gate;
 mod life;
 mod process;
 pub(crate) mod script;
@@ -38,13 +38,19 @@ const WANTED: usize = 20;
 /// Lives at once. They mostly wait.
 const AT_ONCE: usize = 16;
 
+/// The seeds that the environment asks for: `WEIR_SEED=N` or `N..M`.
+pub(crate) fn asked_seeds() -> Option<Vec<u64>> {
+    let text = std::env::var("WEIR_SEED").ok()?;
+    let number = |word: &str| word.parse::<u64>().expect("WEIR_SEED is N or N..M");
+    Some(match text.split_once("..") {
+        Some((first, end)) => (number(first)..number(end)).collect(),
+        None => vec![number(&text)],
+    })
+}
+
 fn seeds() -> Vec<u64> {
-    if let Ok(text) = std::env::var("WEIR_SEED") {
-        let number = |word: &str| word.parse::<u64>().expect("WEIR_SEED is N or N..M");
-        return match text.split_once("..") {
-            Some((first, end)) => (number(first)..number(end)).collect(),
-            None => vec![number(&text)],
-        };
+    if let Some(asked) = asked_seeds() {
+        return asked;
     }
     let lines = FAILED.lines().filter(|line| !line.starts_with('#'));
     let failed: VecDeque<u64> = lines

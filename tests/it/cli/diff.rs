@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::support::stage::reads;
+
 use super::{
     lab::{Lab, run, until},
     told::snapshot,
 };
-
-/// Commands that change nothing.
-const READS: [&str; 3] = ["list", "query", "get"];
 
 /// Commands whose requests say by the id of a VM or a rule whom they are for; others are compared
 /// by how often they were sent.
@@ -81,7 +80,7 @@ fn sent(lab: &Lab, from: usize, names: &Names) -> Commands {
     let requests = requests(lab);
     let writes = requests[from..].iter().filter(|request| {
         let command = request["command"].as_str().unwrap();
-        !READS.iter().any(|read| command.starts_with(read))
+        !reads(command)
     });
     count(writes.map(|request| names.told(request)))
 }

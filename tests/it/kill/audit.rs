@@ -578,6 +578,17 @@ impl<'a> Audit<'a> {
     }
 }
 
+/// What an act came to.
+///
+/// # Errors
+/// Something is wrong.
+pub(crate) fn verdict(act: &str, wrong: &[String]) -> Result<(), String> {
+    match wrong {
+        [] => Ok(()),
+        wrong => Err(format!("after {act}:\n  {}", wrong.join("\n  "))),
+    }
+}
+
 fn count(what: &str, have: usize, want: usize) -> Vec<String> {
     (have != want)
         .then(|| format!("{what}: {have} instead of {want}"))

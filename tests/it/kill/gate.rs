@@ -20,6 +20,8 @@ use tokio::{net::TcpListener, sync::Notify, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use weir::sim::{Fault, FaultKind, Sim};
 
+use crate::support::stage::reads;
+
 use super::process::Process;
 
 /// A moment at which the controller is killed.
@@ -187,7 +189,7 @@ impl Gate {
     /// Counts a request; gives what is to happen at it.
     fn count(&self, command: &str) -> Option<How> {
         let mut state = self.state();
-        let write = is_write(command);
+        let write = !reads(command);
         state.writes += usize::from(write);
         state.looks += usize::from(command == "listVPCs");
         let passed = state.passed;
@@ -221,7 +223,7 @@ impl Gate {
     async fn forward(&self, command: String, body: Bytes) -> Option<(StatusCode, Bytes)> {
         let request = self.inner.http.post(&self.inner.beyond);
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        let told = (is_write(&command) || self.inner.verbose).then(|| parameters(&body));
+        let told = (!reads(&command) || self.inner.verbose).then(|| parameters(&body));
         if self.inner.verbose && told.is_some() {
             self.note(format_args!("> {command}"));
         }
@@ -240,14 +242,8 @@ impl Gate {
     }
 }
 
-/// Whether a command changes something.
-pub(super) fn is_write(command: &str) -> bool {
-    !["list", "query", "get"]
-        .iter()
-        .any(|read| command.starts_with(read))
-}
-
-fn parameter(body: &[u8], wanted: &str) -> String {
+/// A parameter of a form, empty if it is not there.
+pub(crate) fn parameter(body: &[u8], wanted: &str) -> String {
     let mut pairs = url::form_urlencoded::parse(body);
     let found = pairs.find(|(name, _)| name == wanted);
     found.map_or_else(String::new, |(_, value)| value.into_owned())

@@ -24,7 +24,7 @@ use weir::{
 use crate::support::manifest;
 
 use super::{
-    audit::{Audit, Strangers, is_settled},
+    audit::{Audit, Strangers, is_settled, verdict},
     gate::{Gate, Moment},
     process::Process,
     script::{KILLS, Rights, Script, Wound},
@@ -498,13 +498,6 @@ impl Drop for Life {
     fn drop(&mut self) {
         self.process.kill();
         self.stop.cancel();
-    }
-}
-
-fn verdict(act: &str, wrong: &[String]) -> Result<(), String> {
-    match wrong {
-        [] => Ok(()),
-        wrong => Err(format!("after {act}:\n  {}", wrong.join("\n  "))),
     }
 }
 

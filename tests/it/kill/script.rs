@@ -48,8 +48,8 @@ impl Rights {
     /// The manifest's `spec`, with as much to be deleted as such an account can delete.
     pub(crate) fn spec(self) -> Value {
         let policy = match self {
-            Rights::Plain => json!({"network": "Retain"}),
-            Rights::Expunger | Rights::Admin => json!("Delete"),
+            Self::Plain => json!({"network": "Retain"}),
+            Self::Expunger | Self::Admin => json!("Delete"),
         };
         json!({
             "accountRef": {"name": "cloud"}, "domain": "ims.example.com",

@@ -40,16 +40,13 @@ pub(crate) use guests::Guests;
 pub(crate) use sampler::Sampler;
 use touchy::Touchy;
 
-use crate::support::manifest;
+use crate::support::{manifest, stage::reads};
 
 /// Longest wait for a level. Far more than a machine of two cores needs, under any load.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a level is looked at.
 const GLANCE: Duration = Duration::from_millis(20);
-
-/// Commands that change nothing.
-const READS: [&str; 3] = ["list", "query", "get"];
 
 /// See the module.
 pub(crate) struct World {
@@ -466,7 +463,6 @@ impl World {
     /// The requests by which Weir changed something, oldest first.
     pub(crate) fn write_requests(&self) -> Vec<LoggedRequest> {
         let mine = |user: &str| user == "operator";
-        let reads = |command: &str| READS.iter().any(|read| command.starts_with(read));
         let mut requests = self.sim.requests();
         requests.retain(|request| mine(&request.user) && !reads(&request.command));
         requests

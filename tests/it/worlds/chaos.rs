@@ -14,19 +14,23 @@ use std::{
 
 use serde_json::json;
 use weir::{
-    store::Preconditions,
-    types::meta::{API_VERSION, FINALIZER, Kind, Object, ObjectKey},
+    sim::Breakage,
+    types::meta::{API_VERSION, FINALIZER, Kind, Object},
 };
 
-use crate::kill::{
-    audit::{Audit, Strangers},
-    script::{Rights, Wound},
+use crate::{
+    kill::{
+        asked_seeds,
+        audit::{Audit, Strangers, verdict},
+        script::{Rights, Wound},
+    },
+    support::stage::reads,
 };
 
 use super::{
     doom::Place,
     fate::{Fate, Incident},
-    safety,
+    lived_twice, safety,
     world::{World, run},
 };
 
@@ -40,7 +44,6 @@ const THREADS: usize = 2;
 struct Ended {
     seed: u64,
     struck: BTreeMap<(Place, String), u32>,
-    log: String,
     verdict: Result<(), String>,
 }
 
@@ -57,7 +60,8 @@ impl Chaos {
         let mut world = World::new(seed, fate.script.profile);
         let strangers = Arc::new(Strangers::move_in(&world.sim, fate.script.rights).await);
         let who = fate.script.rights.who();
-        world.start(who, safety::watchman(&strangers)).await;
+        world.fates.watch(safety::watchman(&strangers));
+        world.start(who).await;
         Self {
             world,
             fate,
@@ -98,7 +102,7 @@ impl Chaos {
             Incident::Doom(doom) => self.world.fates.await_doom(doom),
             Incident::Fault(fault) => sim.add_fault(fault),
             Incident::Restart => {
-                sim.break_it(Incident::RESTART).ok();
+                sim.break_it(Breakage::RestartManagementServer).ok();
             }
             Incident::Wound(Wound::Broken(what)) => {
                 // What is not there cannot be broken, and what is broken not twice.
@@ -106,9 +110,7 @@ impl Chaos {
                 self.tell(format!("  {done:?}"));
             }
             Incident::Wound(Wound::Replaced(machine)) => {
-                let key = ObjectKey::new(Kind::Machine, "default", machine.as_str());
-                let any = Preconditions::default();
-                self.world.store.delete(&key, &any).await.ok();
+                self.world.delete(Kind::Machine, &machine).await.ok();
             }
             Incident::Wound(Wound::Changed(change, _)) => self.change(&change).await,
         }
@@ -137,7 +139,8 @@ impl Chaos {
         if self.writes() > before {
             wrong.push("two further looks wrote".to_owned());
         }
-        self.verdict("the repairs", wrong)
+        wrong.extend(self.world.fates.wrong());
+        verdict("the repairs", &wrong)
     }
 
     async fn delete(&mut self) -> Result<(), String> {
@@ -148,32 +151,21 @@ impl Chaos {
             self.world.fates.await_doom(doom);
             self.world.sim.add_fault(fault);
         }
-        let key = ObjectKey::new(Kind::ClearwaterStack, "default", "ims");
-        let any = Preconditions::default();
-        self.world.store.delete(&key, &any).await.unwrap();
         self.world
-            .within("gone", async |stack| stack.is_none())
-            .await?;
+            .delete(Kind::ClearwaterStack, "ims")
+            .await
+            .unwrap();
+        self.world.gone().await?;
         self.peace();
         let retained = self.fate.script.rights == Rights::Plain;
-        let wrong = Audit::of(&self.world.sim, &self.strangers).gone(retained);
-        self.verdict("the delete", wrong)
-    }
-
-    fn verdict(&self, act: &str, mut wrong: Vec<String>) -> Result<(), String> {
+        let mut wrong = Audit::of(&self.world.sim, &self.strangers).gone(retained);
         wrong.extend(self.world.fates.wrong());
-        match wrong.as_slice() {
-            [] => Ok(()),
-            wrong => Err(format!("after {act}:\n  {}", wrong.join("\n  "))),
-        }
+        verdict("the delete", &wrong)
     }
 
     fn writes(&self) -> usize {
-        let reads = ["list", "query", "get"];
         let requests = self.world.sim.requests();
-        let writes = requests
-            .iter()
-            .filter(|request| !reads.iter().any(|begin| request.command.starts_with(begin)));
+        let writes = requests.iter().filter(|request| !reads(&request.command));
         writes.count()
     }
 }
@@ -189,21 +181,9 @@ fn lived(seed: u64) -> Ended {
         Ended {
             seed,
             struck: chaos.world.fates.struck(),
-            log: chaos.world.log(),
             verdict,
         }
     })
-}
-
-fn seeds() -> Vec<u64> {
-    let Ok(text) = std::env::var("WEIR_SEED") else {
-        return (1..=SEEDS).collect();
-    };
-    let number = |word: &str| word.parse::<u64>().expect("WEIR_SEED is N or N..M");
-    match text.split_once("..") {
-        Some((first, end)) => (number(first)..number(end)).collect(),
-        None => vec![number(&text)],
-    }
 }
 
 /// Lives all seeds, in a few threads; in the order of the seeds.
@@ -245,7 +225,8 @@ fn table(ended: &[Ended]) -> String {
 
 #[test]
 fn whatever_goes_wrong_it_ends_with_exactly_the_manifest() {
-    let ended = all(&seeds());
+    let seeds = asked_seeds().unwrap_or_else(|| (1..=SEEDS).collect());
+    let ended = all(&seeds);
     println!("{}", table(&ended));
     let failed: Vec<&String> = ended
         .iter()
@@ -264,15 +245,9 @@ fn whatever_goes_wrong_it_ends_with_exactly_the_manifest() {
 
 #[test]
 fn a_bad_day_is_the_same_bad_day_again() {
-    let twice = all(&[11, 11]);
-    let [first, second] = twice.as_slice() else {
-        unreachable!("two lives were lived")
-    };
-    let differs = first
-        .log
-        .lines()
-        .zip(second.log.lines())
-        .find(|(a, b)| a != b);
-    assert_eq!(differs, None);
-    assert_eq!(first.log.len(), second.log.len());
+    lived_twice(async || {
+        let mut chaos = Chaos::begin(11).await;
+        chaos.live().await.ok();
+        chaos.world.log()
+    });
 }

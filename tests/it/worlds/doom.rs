@@ -18,6 +18,8 @@ use weir::{
     types::meta::ResourceVersion,
 };
 
+use crate::{kill::gate::parameter, support::stage::reads};
+
 /// Where the controller dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
@@ -49,14 +51,20 @@ impl Place {
     ];
 
     fn is_of_store(self) -> bool {
-        use Place::{AfterRequest, BeforeRequest, LateRequest};
-        !matches!(self, BeforeRequest | AfterRequest | LateRequest)
+        use Place::{AfterWrite, BeforeWrite, FailedWrite, FailedYetWritten};
+        matches!(
+            self,
+            BeforeWrite | AfterWrite | FailedWrite | FailedYetWritten
+        )
     }
 
     fn kills(self) -> bool {
         !matches!(self, Self::FailedWrite | Self::FailedYetWritten)
     }
 }
+
+/// How much of what is wrong is kept.
+const WRONG_MAX: usize = 20;
 
 /// A death that waits for its moment.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +95,8 @@ struct State {
     /// A request that has still to arrive.
     late: Option<String>,
     struck: BTreeMap<(Place, String), u32>,
+    /// Who looks at the world after each write.
+    watchman: Option<Watchman>,
     /// What was ever wrong.
     wrong: Vec<String>,
 }
@@ -108,6 +118,11 @@ impl Fates {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap()
+    }
+
+    /// Has somebody look at the world after each write of the controller.
+    pub(super) fn watch(&self, watchman: Watchman) {
+        self.state().watchman = Some(watchman);
     }
 
     /// Has the controller die, or its store fail, at a moment from now on.
@@ -150,11 +165,18 @@ impl Fates {
         self.state().wrong.clone()
     }
 
-    fn accuse(&self, what: Vec<String>) {
+    /// Has the watchman look at what a command did.
+    fn look_after(&self, command: &str) {
+        let Some(watchman) = self.state().watchman.clone() else {
+            return;
+        };
+        let seen = watchman(&self.sim);
         let mut state = self.state();
         // Enough to understand; what is wrong once often stays so.
-        let room = 20_usize.saturating_sub(state.wrong.len());
-        state.wrong.extend(what.into_iter().take(room));
+        let room = WRONG_MAX.saturating_sub(state.wrong.len());
+        let told = seen.iter().take(room);
+        let told = told.map(|what| format!("after {command}: {what}"));
+        state.wrong.extend(told);
     }
 
     /// The doom whose moment this is, if any is.
@@ -177,38 +199,22 @@ impl Fates {
         Some(doom.place)
     }
 
-    /// Never returns: whoever waits here is dead.
-    async fn die<T>(&self) -> T {
-        future::pending().await
-    }
-
     fn is_dead(&self) -> bool {
         self.state().dead
     }
 }
 
-/// The parameter `command` of a form.
-fn command_of(form: &str) -> String {
-    let mut pairs = url::form_urlencoded::parse(form.as_bytes());
-    let found = pairs.find(|(name, _)| name.eq_ignore_ascii_case("command"));
-    found.map_or_else(String::new, |(_, value)| value.into_owned())
-}
-
-fn reads(command: &str) -> bool {
-    ["list", "query", "get"]
-        .iter()
-        .any(|begin| command.starts_with(begin))
+/// Never returns: whoever waits here is dead.
+async fn dead<T>() -> T {
+    future::pending().await
 }
 
 /// Carries requests to the simulator by a call.
-pub(super) struct InProcess {
-    pub(super) fates: Fates,
-    pub(super) watchman: Watchman,
-}
+pub(super) struct InProcess(pub(super) Fates);
 
 impl InProcess {
     async fn post(&self, form: &str) -> Result<Response, Silence> {
-        let reply = self.fates.sim.post("", form).await;
+        let reply = self.0.sim.post("", form).await;
         if reply.is_lost() {
             return Err(Silence::Lost("the simulator lost the connection".into()));
         }
@@ -223,29 +229,27 @@ impl InProcess {
 impl Carrier for InProcess {
     fn carry(&self, form: String) -> BoxFuture<'_, Result<Response, Silence>> {
         Box::pin(async move {
-            if self.fates.is_dead() {
-                return self.fates.die().await;
+            if self.0.is_dead() {
+                return dead().await;
             }
-            let command = command_of(&form);
+            let command = parameter(form.as_bytes(), "command");
             if reads(&command) {
                 return self.post(&form).await;
             }
-            match self.fates.due(false, &command) {
-                Some(Place::BeforeRequest) => return self.fates.die().await,
+            match self.0.due(false, &command) {
+                Some(Place::BeforeRequest) => return dead().await,
                 Some(Place::LateRequest) => {
-                    self.fates.state().late = Some(form);
-                    return self.fates.die().await;
+                    self.0.state().late = Some(form);
+                    return dead().await;
                 }
                 Some(_) => {
                     self.post(&form).await.ok();
-                    return self.fates.die().await;
+                    return dead().await;
                 }
                 None => {}
             }
             let reply = self.post(&form).await;
-            let wrong = (self.watchman)(&self.fates.sim);
-            let told = |what: String| format!("after {command}: {what}");
-            self.fates.accuse(wrong.into_iter().map(told).collect());
+            self.0.look_after(&command);
             reply
         })
     }
@@ -269,18 +273,18 @@ impl Disk {
         write: impl FnOnce() -> Reply<'a, ResourceVersion>,
     ) -> Result<ResourceVersion, BackendError> {
         if self.fates.is_dead() {
-            return self.fates.die().await;
+            return dead().await;
         }
         let broken = || BackendError::Failed("the disk is broken".into());
         let kind = key.trim_start_matches('/').split('/').next();
         match self.fates.due(true, kind.unwrap_or_default()) {
             None => write().await,
-            Some(Place::BeforeWrite) => self.fates.die().await,
+            Some(Place::BeforeWrite) => dead().await,
             Some(Place::FailedWrite) => Err(broken()),
             Some(Place::FailedYetWritten) => write().await.and_then(|_| Err(broken())),
             Some(_) => {
                 write().await.ok();
-                self.fates.die().await
+                dead().await
             }
         }
     }

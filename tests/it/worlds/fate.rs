@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use weir::sim::{Breakage, Fault, FaultKind, World};
+use weir::sim::{Fault, FaultKind, World};
 
 use crate::kill::script::{Script, Wound};
 
@@ -18,6 +18,7 @@ pub(super) enum Incident {
     Wound(Wound),
     Doom(Doom),
     Fault(Fault),
+    /// The management server is restarted.
     Restart,
 }
 
@@ -104,9 +105,4 @@ impl Fate {
             _ => FaultKind::HypervisorStopFails,
         }
     }
-}
-
-impl Incident {
-    /// A restart of the management server.
-    pub(super) const RESTART: Breakage = Breakage::RestartManagementServer;
 }

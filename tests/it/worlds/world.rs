@@ -1,10 +1,6 @@
 //! One world: a cloud, a store, and a controller that is started again whenever it dies.
 
-use std::{
-    future::Future,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{runtime::Builder, task::JoinSet, time::Instant};
@@ -17,18 +13,18 @@ use weir::{
     },
     controller::{Context, Ids, runner},
     sim::{Breakage, Profile, Sim, SimConfig, Who},
-    store::{Memory, Store},
+    store::{Memory, Preconditions, Store, StoreError},
     types::{
         account::CloudAccountSpec,
         core::Confidential,
-        meta::{API_VERSION, Kind, Object},
+        meta::{API_VERSION, Kind, Object, ObjectKey},
         stack::ClearwaterStack,
     },
 };
 
 use crate::{kill::audit::is_settled, support::manifest};
 
-use super::doom::{Disk, Fates, InProcess, Watchman};
+use super::doom::{Disk, Fates, InProcess};
 
 /// Longest wait for a level, in virtual time. The budgets of remediation are hourly, so that the
 /// last repair of a bad day may have to wait for two hours.
@@ -43,7 +39,6 @@ const DEAD_FOR: Duration = Duration::from_secs(2);
 struct Connector {
     clock: Clock,
     fates: Fates,
-    watchman: Watchman,
 }
 
 impl Connect for Connector {
@@ -56,40 +51,29 @@ impl Connect for Connector {
         secret_key: &Confidential,
     ) -> Result<CloudStack, String> {
         let config = CloudStackConfig::of(spec, api_key, secret_key, &self.clock);
-        let carrier = InProcess {
-            fates: self.fates.clone(),
-            watchman: Arc::clone(&self.watchman),
-        };
+        let carrier = InProcess(self.fates.clone());
         Ok(CloudStack::over(Box::new(carrier), config))
     }
 }
 
 /// What every life of a controller is made of.
+#[derive(Clone)]
 struct Making {
     seed: u64,
     clock: Clock,
     disk: Arc<Disk>,
     fates: Fates,
-    watchman: Watchman,
-    /// Lives so far: each draws ids of its own.
-    lives: Mutex<u64>,
 }
 
 impl Making {
-    /// A controller, from what is in the store.
-    fn controller(&self) -> impl Future<Output = ()> + Send + use<> {
-        let life = {
-            let mut lives = self.lives.lock().unwrap();
-            *lives += 1;
-            *lives
-        };
+    /// A controller, from what is in the store. Each life draws ids of its own.
+    fn controller(&self, life: u64) -> impl Future<Output = ()> + Send + use<> {
         let seed = self.seed ^ (life << 32);
         let backend = Arc::clone(&self.disk) as _;
         let store = Store::with_backend(backend, self.clock.clone()).with_uids_seeded(seed);
         let connector = Connector {
             clock: self.clock.clone(),
             fates: self.fates.clone(),
-            watchman: Arc::clone(&self.watchman),
         };
         let ids = Ids::seeded(seed);
         let (context, entries) = Context::new(store, self.clock.clone(), ids, |_| connector);
@@ -104,9 +88,9 @@ impl Making {
 
 /// Keeps a controller running for as long as it is polled.
 async fn keep(making: Making) {
-    loop {
+    for number in 1.. {
         let mut life = JoinSet::new();
-        life.spawn(making.controller());
+        life.spawn(making.controller(number));
         tokio::select! {
             biased;
             () = making.fates.fallen() => {}
@@ -124,7 +108,7 @@ pub(super) struct World {
     /// What users write through: it does not fail, and nobody dies of it.
     pub(super) store: Store,
     pub(super) fates: Fates,
-    making: Option<Making>,
+    making: Making,
     /// Ends when the world is dropped.
     keeper: JoinSet<()>,
 }
@@ -146,22 +130,19 @@ impl World {
             clock: clock.clone(),
             disk: Arc::new(Disk::new(Arc::clone(&kept), fates.clone())),
             fates: fates.clone(),
-            watchman: Arc::new(|_| Vec::new()),
-            lives: Mutex::default(),
         };
         Self {
             sim,
             store: Store::with_backend(kept, clock).with_uids_seeded(seed),
             fates,
-            making: Some(making),
+            making,
             keeper: JoinSet::new(),
         }
     }
 
     /// Starts the controller, and gives it an account.
-    pub(super) async fn start(&mut self, who: Who, watchman: Watchman) {
-        let making = self.making.take().expect("a world is started once");
-        self.keeper.spawn(keep(Making { watchman, ..making }));
+    pub(super) async fn start(&mut self, who: Who) {
+        self.keeper.spawn(keep(self.making.clone()));
         self.create(manifest::keys(&self.sim, who)).await;
         self.create(account()).await;
     }
@@ -169,6 +150,16 @@ impl World {
     pub(super) async fn create(&self, object: Value) {
         let object: Object = serde_json::from_value(object).unwrap();
         self.store.create(object).await.unwrap();
+    }
+
+    /// Begins the end of the stack, or of a `Machine`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) async fn delete(&self, kind: Kind, name: &str) -> Result<(), StoreError> {
+        let key = ObjectKey::new(kind, "default", name);
+        let deleted = self.store.delete(&key, &Preconditions::default()).await;
+        deleted.map(drop)
     }
 
     pub(super) async fn stack(&self) -> Option<ClearwaterStack> {
@@ -197,6 +188,14 @@ impl World {
             tokio::time::sleep(GLANCE).await;
         }
         Ok(())
+    }
+
+    /// Waits until nothing of the stack is left.
+    ///
+    /// # Errors
+    /// As [`Self::within`].
+    pub(super) async fn gone(&self) -> Result<(), String> {
+        self.within("gone", async |stack| stack.is_none()).await
     }
 
     /// Waits until the stack is ready and nothing is left to do.
