@@ -4,60 +4,44 @@
 use std::time::Duration;
 
 use serde_json::json;
-use weir::sim::{Profile, Scenario, world::Limits};
+use weir::sim::{Profile, Scenario, Who, world::Limits};
 
 use crate::{
     kill::audit::{Audit, Strangers},
-    world::World,
+    world::small_stack,
+    worlds::world::{World, run},
 };
 
-/// A second of the simulated clock takes this long: a quarter of an hour passes in eighteen seconds,
-/// while the controller looks as often as ever.
-const SECOND: Duration = Duration::from_millis(20);
-
-/// Lets time pass.
-async fn a_second(world: &World) {
-    world.clock.advance(Duration::from_secs(1));
-    tokio::time::sleep(SECOND).await;
-}
-
-/// Lets time pass until the stack is settled; [`World::settled`] has the limit.
-async fn calm(world: &World) {
-    let passing = async {
-        loop {
-            a_second(world).await;
-        }
-    };
-    let calm = async {
-        world.settled().await;
-        world.seen_again().await;
-        world.settled().await;
-    };
-    tokio::select! {
-        () = calm => {}
-        () = passing => {}
-    }
-}
+/// What every scenario is played with: its luck, and the ids of everything.
+const SEED: u64 = 1;
 
 /// Plays a scenario to its end; gives what was done.
-async fn survived(world: World, name: &str) -> Vec<String> {
+async fn survived(name: &str, neighbour: bool) -> Vec<String> {
+    let mut world = World::new(SEED, Profile::Instant);
+    if neighbour {
+        world.sim.add_neighbour().unwrap();
+    }
     // Many repairs make many records; what an account may have is another test's subject.
     world.sim.world(|sim| {
         let limits = sim.limits.values_mut();
         limits.for_each(|limits| *limits = Limits::none());
     });
     let strangers = Strangers::so_far(&world.sim);
+    world.start(Who::Tenant).await;
     // Four machines that look dead at once are a bad night here, and not a reason to hold back.
     let remediation = json!({"maxUnhealthy": "100%", "maxPerHour": 1000});
-    world.apply(json!({"remediation": remediation})).await;
-    world.settled().await;
+    let stack = small_stack(&json!({"remediation": remediation}));
+    world.create(stack).await;
+    world.settled().await.unwrap();
 
     world.sim.play(Scenario::shipped(name).unwrap()).unwrap();
     while world.sim.is_scripted() {
-        a_second(&world).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     assert_eq!(world.sim.faults(), [], "{name} takes its faults away again");
-    calm(&world).await;
+    world.settled().await.unwrap();
+    world.looked().await;
+    world.settled().await.unwrap();
 
     let done: Vec<String> = world
         .sim
@@ -65,7 +49,7 @@ async fn survived(world: World, name: &str) -> Vec<String> {
         .into_iter()
         .map(|(_, what)| what)
         .collect();
-    let stack = world.stack().await;
+    let stack = world.stack().await.unwrap();
     let wrong = Audit::of(&world.sim, &strangers).against(&stack);
     assert!(wrong.is_empty(), "{name}: {wrong:#?}\nafter {done:#?}");
     done.into_iter()
@@ -73,11 +57,10 @@ async fn survived(world: World, name: &str) -> Vec<String> {
         .collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bad_night_is_survived() {
+#[test]
+fn a_bad_night_is_survived() {
     // Without a neighbour: the host that fails might be his as well.
-    let world = World::start(Profile::Instant).await;
-    let done = survived(world, "bad-night").await;
+    let done = run(survived("bad-night", false));
     let restarts = done
         .iter()
         .filter(|what| what.contains("server was killed"));
@@ -96,18 +79,14 @@ async fn a_bad_night_is_survived() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_clumsy_operator_is_survived() {
-    let world = World::start(Profile::Instant).await;
-    world.sim.add_neighbour().unwrap();
-    let done = survived(world, "clumsy-operator").await;
+#[test]
+fn a_clumsy_operator_is_survived() {
+    let done = run(survived("clumsy-operator", true));
     assert!(done.len() > 40, "{done:#?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_flaky_api_is_survived() {
-    let world = World::start(Profile::Instant).await;
-    world.sim.add_neighbour().unwrap();
-    let done = survived(world, "flaky-api").await;
+#[test]
+fn a_flaky_api_is_survived() {
+    let done = run(survived("flaky-api", true));
     assert!(done.len() > 15, "{done:#?}");
 }

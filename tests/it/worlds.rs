@@ -6,7 +6,7 @@ mod chaos;
 mod doom;
 mod fate;
 mod safety;
-mod world;
+pub(crate) mod world;
 
 use std::thread;
 

@@ -103,8 +103,8 @@ async fn keep(making: Making) {
 }
 
 /// See the module.
-pub(super) struct World {
-    pub(super) sim: Sim,
+pub(crate) struct World {
+    pub(crate) sim: Sim,
     /// What users write through: it does not fail, and nobody dies of it.
     pub(super) store: Store,
     pub(super) fates: Fates,
@@ -115,7 +115,7 @@ pub(super) struct World {
 
 impl World {
     /// A cloud with nothing running yet.
-    pub(super) fn new(seed: u64, profile: Profile) -> Self {
+    pub(crate) fn new(seed: u64, profile: Profile) -> Self {
         let clock = Clock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
         let sim = Sim::new(SimConfig {
             profile,
@@ -141,13 +141,13 @@ impl World {
     }
 
     /// Starts the controller, and gives it an account.
-    pub(super) async fn start(&mut self, who: Who) {
+    pub(crate) async fn start(&mut self, who: Who) {
         self.keeper.spawn(keep(self.making.clone()));
         self.create(manifest::keys(&self.sim, who)).await;
         self.create(account()).await;
     }
 
-    pub(super) async fn create(&self, object: Value) {
+    pub(crate) async fn create(&self, object: Value) {
         let object: Object = serde_json::from_value(object).unwrap();
         self.store.create(object).await.unwrap();
     }
@@ -162,7 +162,7 @@ impl World {
         deleted.map(drop)
     }
 
-    pub(super) async fn stack(&self) -> Option<ClearwaterStack> {
+    pub(crate) async fn stack(&self) -> Option<ClearwaterStack> {
         self.store.get_as("default", "ims").await.unwrap()
     }
 
@@ -202,7 +202,7 @@ impl World {
     ///
     /// # Errors
     /// As [`Self::within`].
-    pub(super) async fn settled(&self) -> Result<(), String> {
+    pub(crate) async fn settled(&self) -> Result<(), String> {
         self.within("settled", async |stack| {
             stack.is_some_and(|stack| is_settled(&stack)) && self.machines_stay().await
         })
@@ -224,7 +224,7 @@ impl World {
     }
 
     /// Long enough for two looks at everything.
-    pub(super) async fn looked(&self) {
+    pub(crate) async fn looked(&self) {
         tokio::time::sleep(Duration::from_secs(130)).await;
     }
 
@@ -245,7 +245,7 @@ fn account() -> Value {
 }
 
 /// Runs a world to its end, in one thread and with time that moves only when all wait.
-pub(super) fn run<T>(world: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(world: impl Future<Output = T>) -> T {
     let runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
