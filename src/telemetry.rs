@@ -52,6 +52,7 @@ pub struct Metrics {
     request_seconds: HistogramVec,
     governor_seconds: HistogramVec,
     jobs_in_flight: IntGaugeVec,
+    breakers: IntGaugeVec,
     machines: IntGaugeVec,
     stacks: IntGaugeVec,
     refusals: IntCounterVec,
@@ -162,6 +163,12 @@ const JOBS_IN_FLIGHT: Family = Family {
     labels: &["account"],
 };
 
+const BREAKERS: Family = Family {
+    name: "weir_breaker_open",
+    help: "Whether a command that keeps failing is held back (1), by account and command.",
+    labels: &["account", "command"],
+};
+
 const MACHINES: Family = Family {
     name: "weir_machines",
     help: "Machines, by role and phase.",
@@ -218,6 +225,7 @@ impl Metrics {
             request_seconds: REQUEST_SECONDS.seconds(registry)?,
             governor_seconds: GOVERNOR_SECONDS.seconds(registry)?,
             jobs_in_flight: JOBS_IN_FLIGHT.gauge(registry)?,
+            breakers: BREAKERS.gauge(registry)?,
             machines: MACHINES.gauge(registry)?,
             stacks: STACKS.gauge(registry)?,
             refusals: REFUSALS.counter(registry)?,
@@ -294,6 +302,14 @@ impl Metrics {
         self.jobs_in_flight
             .with_label_values(&[account])
             .set(count(jobs));
+    }
+
+    /// Sets which commands of which accounts are held back.
+    pub fn set_breakers<'a>(&self, open: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        self.breakers.reset();
+        for (account, command) in open {
+            self.breakers.with_label_values(&[account, command]).set(1);
+        }
     }
 
     /// Sets the number of machines of a role in a phase.

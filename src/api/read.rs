@@ -197,6 +197,7 @@ pub(super) fn refused(error: StoreError) -> Status {
             );
             Status::conflict(&key, &message)
         }
+        StoreError::Protected(key) => Status::protected(&key),
         StoreError::Expired { from, oldest } => Status::expired(format!(
             "too old resource version: {from} ({oldest}); list again"
         )),

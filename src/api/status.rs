@@ -230,6 +230,17 @@ impl Status {
         Self::failure(409, "AlreadyExists", message).with(about(key.kind, &key.name))
     }
 
+    /// 403: the object says that it is not to be deleted.
+    pub(super) fn protected(key: &ObjectKey) -> Self {
+        let message = format!(
+            "{} \"{}\" is forbidden: spec.deletionProtection is true; set it to false first, if \
+             everything that belongs to it is really to go",
+            qualified(key.kind),
+            key.name
+        );
+        Self::failure(403, "Forbidden", message).with(about(key.kind, &key.name))
+    }
+
     /// 409: somebody wrote first, or a precondition does not hold.
     pub(super) fn conflict(key: &ObjectKey, why: &str) -> Self {
         let message = format!(

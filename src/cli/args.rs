@@ -71,6 +71,8 @@ pub enum ClientCommand {
     Pause(PauseArgs),
     /// End a pause.
     Resume(ResumeArgs),
+    /// Let a plan go on that destroys many machines.
+    Approve(ApproveArgs),
     /// Print the versions of this program and of the controller.
     Version(VersionArgs),
     /// Print a completion script for a shell.
@@ -411,6 +413,25 @@ pub struct PauseArgs {
 pub struct ResumeArgs {
     /// The stack.
     pub stack: String,
+    /// How to report.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Report,
+    /// The controller.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// See [`ClientCommand::Approve`].
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  weir approve ims\n  weir approve ims 3f2a9c01\n\n\
+                  An approval holds for the machines that are named now, and once."
+)]
+pub struct ApproveArgs {
+    /// The stack.
+    pub stack: String,
+    /// The plan, as the stack tells it. Default: none, say what waits and change nothing.
+    pub plan: Option<String>,
     /// How to report.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Report,

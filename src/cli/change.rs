@@ -1,4 +1,4 @@
-//! `scale`, `pause` and `resume`: small changes of one stack.
+//! `scale`, `pause`, `resume` and `approve`: small changes of one stack.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Exit,
-    args::{PauseArgs, Report, ResumeArgs, RoleCount, ScaleArgs},
+    args::{ApproveArgs, PauseArgs, Report, ResumeArgs, RoleCount, ScaleArgs},
     console::Console,
     format::{json_text, named},
     server::Server,
@@ -16,7 +16,7 @@ use super::{
 use crate::types::{
     meta::{Kind, Object},
     role::Role,
-    stack::{ClearwaterStack, DnsMode, PAUSED_UNTIL, PAUSED_WHY, StackSpec},
+    stack::{APPROVED_PLAN, ClearwaterStack, DnsMode, PAUSED_UNTIL, PAUSED_WHY, StackSpec},
 };
 
 /// Sets the replicas of some roles.
@@ -109,6 +109,45 @@ pub(super) async fn resume(console: &Console, args: &ResumeArgs) -> Result<Exit>
         .patch(Kind::ClearwaterStack, &args.stack, &pause_patch(None))
         .await?;
     report(console, args.output, &changed, "resumed")
+}
+
+/// Lets the plan that waits for an approval go on; or says what waits.
+pub(super) async fn approve(console: &Console, args: &ApproveArgs) -> Result<Exit> {
+    let server = Server::connect(&args.connection)?;
+    let object = server.need(Kind::ClearwaterStack, &args.stack).await?;
+    let stack: ClearwaterStack = object.decode()?;
+    let Some((waiting, why)) = plan_that_waits(&stack) else {
+        bail!("no plan of {} waits for an approval", args.stack);
+    };
+    match args.plan.as_deref() {
+        None => {
+            console.print(&format!("{why}\n"))?;
+            Ok(Exit::Done)
+        }
+        Some(plan) if plan == waiting => {
+            let patch = json!({"metadata": {"annotations": {APPROVED_PLAN: plan}}});
+            let changed = server
+                .patch(Kind::ClearwaterStack, &args.stack, &patch)
+                .await?;
+            report(
+                console,
+                args.output,
+                &changed,
+                &format!("plan {plan} approved"),
+            )
+        }
+        Some(plan) => bail!("plan {plan} is not the one that waits now: {why}"),
+    }
+}
+
+/// The hash of the plan that waits for an approval, and what the controller says of it.
+fn plan_that_waits(stack: &ClearwaterStack) -> Option<(&str, &str)> {
+    let mut steps = stack.status.as_ref()?.steps.iter();
+    let step = steps.find(|step| step.action == "ApprovalRequired")?;
+    let command = format!("`weir approve {} ", stack.metadata.name);
+    let (_, rest) = step.reason.split_once(&command)?;
+    let (plan, _) = rest.split_once('`')?;
+    Some((plan, &step.reason))
 }
 
 fn pause_patch(pause: Option<(Timestamp, &str)>) -> Value {

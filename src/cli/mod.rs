@@ -76,6 +76,7 @@ pub async fn run(command: ClientCommand) -> Result<Exit> {
         ClientCommand::Delete(args) => Box::pin(delete::run(&console, &args)).await,
         ClientCommand::Scale(args) => Box::pin(change::scale(&console, &args)).await,
         ClientCommand::Pause(args) => Box::pin(change::pause(&console, &args)).await,
+        ClientCommand::Approve(args) => Box::pin(change::approve(&console, &args)).await,
         ClientCommand::Resume(args) => Box::pin(change::resume(&console, &args)).await,
         ClientCommand::Version(args) => Box::pin(version::version(&console, &args)).await,
         ClientCommand::Completion(args) => version::completion(&console, &args),

@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use tokio::{sync::Notify, task::JoinSet};
 
 use super::{
+    breaker::{Breakers, Held, Outcome, Turned},
     jobs::{Ask, Command, Jobs, Told},
     pace::FIRST_START,
 };
@@ -65,6 +66,7 @@ struct State {
     /// The jobs in flight when CloudStack was last asked; nothing before the first time.
     in_flight: InFlight,
     jobs: Jobs,
+    breakers: Breakers,
     outbox: Vec<Handed>,
     /// Answers that are not recorded yet.
     inbox: BTreeMap<ObjectKey, Vec<Answer>>,
@@ -278,12 +280,32 @@ impl<C: Cloud> Account<C> {
         self.lock().jobs.in_hand()
     }
 
+    /// Which of the commands that an object is about to record are not to be sent now, and why.
+    pub(super) fn admit(&self, key: &ObjectKey, commands: &[&str]) -> Vec<Option<Held>> {
+        let now = self.clock.now();
+        self.lock().breakers.admit(key, commands, now)
+    }
+
+    /// Takes in what became of an object's commands; gives the breakers that opened or closed.
+    pub(super) fn learn(&self, key: &ObjectKey, outcomes: &[Outcome]) -> Vec<Turned> {
+        let now = self.clock.now();
+        self.lock().breakers.learn(key, outcomes, now)
+    }
+
+    /// Commands that are not sent because they keep failing, and why.
+    pub fn open_breakers(&self) -> Vec<(String, String)> {
+        self.lock().breakers.open()
+    }
+
     /// Takes commands to be sent, which are recorded, and goes on at once.
     pub fn hand_over(&self, key: &ObjectKey, steps: Vec<(CheckedStep, JobId, Follow)>) {
         let mut state = self.lock();
         for (step, job, follow) in steps {
-            let command = follow.command(key, &step.step().action);
-            state.jobs.hand_over(job.clone(), command);
+            let action = &step.step().action;
+            state.breakers.sent(key, action.command());
+            state
+                .jobs
+                .hand_over(job.clone(), follow.command(key, action));
             let key = key.clone();
             state.outbox.push(Handed { key, step, job });
         }

@@ -4,7 +4,7 @@
 //! - [`runner`]: workers, the store's watches that wake them, graceful stop.
 //! - [`reconcile`]: one round for one stack. Start reading there.
 //! - [`account`], [`accounts`]: the shared view of each CloudStack account, and what is on its way;
-//!   `jobs` and `pace` say when to ask what became of it.
+//!   `jobs` and `pace` say when to ask what became of it, `breaker` what is not to be sent.
 //! - [`status`], [`machines`], [`journal`]: telling: status, `Machine` objects, events.
 //! - `drift`, `audit`: what is told of drift, and of what is left after a delete.
 //! - [`probe`]: asking machines whether they serve.
@@ -12,6 +12,7 @@
 pub mod account;
 pub mod accounts;
 mod audit;
+mod breaker;
 mod drift;
 mod jobs;
 pub mod journal;

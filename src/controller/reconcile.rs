@@ -18,12 +18,15 @@ use super::{
     account::{Account, Answer, Follow},
     accounts::AccountError,
     audit,
+    breaker::Outcome,
     journal::{About, Entry},
-    machines, status,
+    machines,
+    queue::Urgency,
+    status,
 };
 use crate::{
     cloud::{Cloud, CloudError, Connect},
-    plan::{self, Health, Input, Plan, check, settle},
+    plan::{self, Health, Input, Plan, Wait, check, settle},
     store::StoreError,
     types::{
         action::{Action, Answers, TagKind},
@@ -290,7 +293,7 @@ async fn act_and_tell<K: Connect>(
     cx: &Context<K>,
     mut stack: ClearwaterStack,
     account: &Account<K::Cloud>,
-    decided: Decided,
+    mut decided: Decided,
 ) -> Result<Next, RoundError> {
     let (mut steps, refused) = check::check(&decided.plan, decided.input(&stack, account));
     for refusal in refused {
@@ -306,6 +309,7 @@ async fn act_and_tell<K: Connect>(
     if paused {
         steps.clear();
     }
+    let again = hold_what_keeps_failing(account, &stack.key(), &mut steps, &mut decided.plan);
     let mut ledger = decided.plan.ledger.clone();
     let plain: Vec<_> = steps.iter().map(|step| step.step().clone()).collect();
     let jobs = settle::commit(&mut ledger, &plain, || cx.ids.next(), decided.now);
@@ -318,10 +322,13 @@ async fn act_and_tell<K: Connect>(
         decided.now,
     );
     status::announce(cx, &stack, &decided.plan, &plain, account, &mut told).await;
+    let before = stack.status.as_ref().map(|status| status.ledger.clone());
     stack = write_status(cx, &stack, told).await?;
     let key = stack.key();
     account.recorded(&key, &decided.heard);
     tell_failures(cx, &stack, &decided.heard);
+    let before = before.unwrap_or_default();
+    learn(cx, &stack, account, &before, &decided.plan.ledger);
     let quiet = steps.is_empty() && ledger != decided.ledger;
     hand_over(account, &key, steps.into_iter().zip(jobs), &decided);
     follow(account, &key, &decided, &ledger);
@@ -334,9 +341,69 @@ async fn act_and_tell<K: Connect>(
         return Ok(Next::After(AT_ONCE));
     }
     let next = pause(account.spec().resync_interval.get(), &ledger, cx);
+    let again = again.map(|at| elapsed(cx.clock.now(), at) + AT_ONCE);
+    let next = again.map_or(next, |again| next.min(again));
     let over = stack.paused_until().filter(|_| paused);
     let over = over.map(|until| elapsed(cx.clock.now(), until) + AT_ONCE);
     Ok(Next::After(over.map_or(next, |over| next.min(over))))
+}
+
+/// Takes out the steps that a breaker of the account holds back; says when to come back for them.
+fn hold_what_keeps_failing<C: Cloud>(
+    account: &Account<C>,
+    key: &ObjectKey,
+    steps: &mut Vec<check::CheckedStep>,
+    plan: &mut Plan,
+) -> Option<Timestamp> {
+    let commands: Vec<_> = steps
+        .iter()
+        .map(|step| step.step().action.command())
+        .collect();
+    let mut held = account.admit(key, &commands).into_iter();
+    let mut again: Option<Timestamp> = None;
+    steps.retain(|step| {
+        let step = step.step();
+        let Some(held) = held.next().flatten() else {
+            return true;
+        };
+        again = Some(again.map_or(held.again, |at| at.min(held.again)));
+        plan.waits.push(Wait {
+            subject: step.subject.clone(),
+            reason: status::BREAKER_OPEN,
+            message: held.why,
+            running: None,
+            since: None,
+        });
+        false
+    });
+    again
+}
+
+/// Has the account's breakers learn what became of the commands since the last round, and tells
+/// which of them opened or closed.
+fn learn<K: Connect>(
+    cx: &Context<K>,
+    stack: &ClearwaterStack,
+    account: &Account<K::Cloud>,
+    before: &Ledger,
+    after: &Ledger,
+) {
+    for turned in account.learn(&stack.key(), &Outcome::between(before, after)) {
+        let entry = match turned.why {
+            Some(why) => Entry::warning(status::BREAKER_OPEN, why),
+            None => {
+                let message = format!("{} works again", turned.command);
+                Entry::normal("BreakerClosed", message)
+            }
+        };
+        cx.journal.tell(About::object(stack), entry);
+        for key in turned.waiting {
+            cx.queue.add(key, Urgency::Change);
+        }
+        let name = &stack.spec.account_ref.name;
+        let account = ObjectKey::new(Kind::CloudAccount, &stack.metadata.namespace, name);
+        cx.queue.add(account, Urgency::Change);
+    }
 }
 
 /// Has steps sent that are recorded: first what is nearest to a machine that runs.
@@ -446,7 +513,8 @@ fn pause<K: Connect>(resync: Duration, ledger: &Ledger, cx: &Context<K>) -> Dura
 }
 
 fn finished(stack: &ClearwaterStack, plan: &Plan, ledger: &Ledger) -> bool {
-    stack.metadata.deleting() && plan.steps.is_empty() && ledger.is_empty()
+    let idle = plan.steps.is_empty() && plan.blocked.is_empty();
+    stack.metadata.deleting() && idle && ledger.is_empty()
 }
 
 /// Looks once more, at everything, for what is left; then lets the stack go.

@@ -20,6 +20,7 @@ use super::{
     journal::{self, About, Entry},
     queue::Urgency,
     reconcile::{Next, RoundError, reconcile, record},
+    status::BREAKER_OPEN,
 };
 use crate::{
     cloud::{Cloud, CloudError, Connect},
@@ -348,6 +349,7 @@ async fn account_round<K: Connect>(cx: &Context<K>, key: &ObjectKey) -> Result<N
                 status.version = Some(catalogue.version.clone());
                 status.rights = Some(catalogue.rights);
                 status.virtual_machines = u64::try_from(account.virtual_machines()).ok();
+                tell_breakers(&mut status, &object, &account.open_breakers(), now);
                 match &catalogue.zone {
                     Some(_) => tell_account(&mut status, &object, "", String::new(), now),
                     None => {
@@ -437,6 +439,31 @@ fn tell_account(
     set_condition(&mut status.conditions, condition);
 }
 
+/// `BreakerOpen`, shown only while commands are held back because they keep failing.
+fn tell_breakers(
+    status: &mut CloudAccountStatus,
+    account: &CloudAccount,
+    open: &[(String, String)],
+    now: Timestamp,
+) {
+    if open.is_empty() {
+        status
+            .conditions
+            .retain(|condition| condition.kind != BREAKER_OPEN);
+        return;
+    }
+    let whys: Vec<&str> = open.iter().map(|(_, why)| why.as_str()).collect();
+    let condition = Condition {
+        kind: BREAKER_OPEN.to_owned(),
+        status: ConditionStatus::True,
+        reason: "CommandsKeepFailing".to_owned(),
+        message: whys.join("; "),
+        last_transition_time: now,
+        observed_generation: account.metadata.generation,
+    };
+    set_condition(&mut status.conditions, condition);
+}
+
 /// Forgets old events now and then.
 async fn sweep<K: Connect>(cx: &Context<K>) {
     loop {
@@ -479,10 +506,17 @@ pub async fn ready<K: Connect>(cx: &Context<K>) -> Result<(), String> {
 /// Sets the gauges that describe the state, then writes all metrics.
 pub async fn metrics<K: Connect>(cx: &Context<K>) -> String {
     cx.metrics.set_queue_depth(cx.queue.depth());
+    let mut open = Vec::new();
     for (key, account) in cx.accounts.all() {
         let name = format!("{}/{}", key.namespace, key.name);
         cx.metrics.set_jobs(&name, account.jobs_followed());
+        let breakers = account.open_breakers().into_iter();
+        open.extend(breakers.map(|(command, _)| (name.clone(), command)));
     }
+    let open = open
+        .iter()
+        .map(|(account, command)| (account.as_str(), command.as_str()));
+    cx.metrics.set_breakers(open);
     let machines: Vec<Machine> = cx.store.list_as(None).await.unwrap_or_default();
     for role in Role::ALL {
         for phase in Phase::ALL {

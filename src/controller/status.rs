@@ -1,6 +1,6 @@
 //! What a round tells: the stack's status in Kubernetes' form, events, and metrics of drift.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -29,6 +29,10 @@ const MAX_STEPS: usize = 60;
 
 /// The reason of `Degraded`, and of its event, where so much looks dead that nothing is done.
 const TOO_MANY_UNHEALTHY: &str = "TooManyUnhealthy";
+
+/// The reason of `Degraded`, of waits and of events, and the condition of an account, where
+/// commands are not sent because they keep failing.
+pub const BREAKER_OPEN: &str = "BreakerOpen";
 
 /// Whether two statuses say the same, but for when they were written.
 #[must_use]
@@ -245,6 +249,9 @@ fn tell_degraded(teller: &mut Teller<'_>, plan: &Plan, ledger: &Ledger) {
     } else if let Some(blocked) = plan.blocked.first() {
         let message = format!("{}: {}", blocked.subject, blocked.message);
         teller.tell("Degraded", true, blocked.reason, message);
+    } else if let Some(wait) = plan.waits.iter().find(|wait| wait.reason == BREAKER_OPEN) {
+        let message = format!("{}: {}", wait.subject, wait.message);
+        teller.tell("Degraded", true, BREAKER_OPEN, message);
     } else if let Some((subject, lost)) = ledger.lost.first_key_value() {
         teller.tell(
             "Degraded",
@@ -317,13 +324,16 @@ fn held(ledger: &Ledger) -> Option<(&'static str, String)> {
 
 fn roles(stack: &ClearwaterStack, plan: &Plan, ledger: &Ledger) -> BTreeMap<Role, RoleStatus> {
     let mut roles: BTreeMap<Role, RoleStatus> = BTreeMap::new();
+    let mut wanted = BTreeSet::new();
     if !stack.metadata.deleting() {
-        for (_, role, _) in crate::plan::machine_names(stack) {
+        for (name, role, _) in crate::plan::machine_names(stack) {
             roles.entry(role).or_default().desired += 1;
+            wanted.insert(name);
         }
     }
     for (name, machine) in &plan.machines {
-        let Some(record) = ledger.machines.get(name) else {
+        let record = ledger.machines.get(name);
+        let Some(record) = record.filter(|_| wanted.contains(name)) else {
             continue;
         };
         let role = roles.entry(record.role).or_default();

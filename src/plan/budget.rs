@@ -1,5 +1,5 @@
 //! How much may be away at once: `maxUnavailable` by role and `maxUnhealthy` over the stack; and
-//! how many VM records may exist: `maxSurge` by role, and a cap over the stack.
+//! how many VM records may exist: `maxSurge` by role, and a cap over a machine and over the stack.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -16,12 +16,24 @@ use crate::types::{
 /// of a refused deploy, one VM of a deploy whose answer was lost, and one that lingers.
 pub(super) const SPARE_RECORDS: usize = 3;
 
+/// VM records that one machine may have: its VM, one that goes, and a wreck. So one machine that
+/// makes wrecks leaves room for the others.
+pub(super) const RECORDS_OF_A_MACHINE: usize = 3;
+
 /// Why no further VM is made for a machine.
 pub(super) enum Crowded {
     /// Others of its role must go first, and are going.
     Surge(String),
-    /// The stack has more records than it should; somebody should look.
+    /// The machine or the stack has more records than it should; somebody should look.
     Cap(String),
+}
+
+/// VM records that count, or are about to.
+struct Records {
+    stack: usize,
+    /// Without wrecks.
+    role: usize,
+    machine: usize,
 }
 
 impl Planner<'_> {
@@ -148,46 +160,57 @@ impl Planner<'_> {
         })
     }
 
-    /// Why no further VM may be made for a machine of a role now, if none may.
-    pub(super) fn crowded(&self, role: Role) -> Option<Crowded> {
+    /// Why no further VM may be made for a machine now, if none may.
+    pub(super) fn crowded(&self, name: &str, role: Role) -> Option<Crowded> {
         let surge = self.spec().update.max_surge;
-        let (all, of_role) = self.vm_records(role);
+        let records = self.vm_records(name, role);
         let machines = self.plan.ledger.machines.values();
         let (total, own) = (
             machines.len(),
             machines.filter(|record| record.role == role).count(),
         );
         let cap = total + surge as usize + SPARE_RECORDS;
-        if all + 1 > cap {
+        if records.stack + 1 > cap {
             return Some(Crowded::Cap(format!(
-                "the stack has {all} VM records for {total} machines, and none is added beyond \
-                 {cap} (spec.update.maxSurge and {SPARE_RECORDS} more): it waits until some are gone"
+                "the stack has {} VM records for {total} machines, and none is added beyond {cap} \
+                 (spec.update.maxSurge and {SPARE_RECORDS} more): it waits until some are gone",
+                records.stack
             )));
         }
-        (of_role + 1 > own + surge as usize).then(|| {
+        if records.machine + 1 > RECORDS_OF_A_MACHINE {
+            return Some(Crowded::Cap(format!(
+                "the machine has {} VM records, and none is added beyond {RECORDS_OF_A_MACHINE}: it \
+                 waits until some are gone",
+                records.machine
+            )));
+        }
+        (records.role + 1 > own + surge as usize).then(|| {
             Crowded::Surge(format!(
-                "{role} has {of_role} VM records for {own} machines, and spec.update.maxSurge is \
-                 {surge}: the next VM waits until one that goes is gone"
+                "{role} has {} VM records for {own} machines, and spec.update.maxSurge is {surge}: \
+                 the next VM waits until one that goes is gone",
+                records.role
             ))
         })
     }
 
-    /// VM records that count, or are about to: of the stack, and, without wrecks, of a role. What
-    /// a destroyed VM leaves is not counted: a tenant does not even see it.
-    fn vm_records(&self, role: Role) -> (usize, usize) {
+    /// VM records that count, or are about to: of the stack, of a role, and of a machine. What a
+    /// destroyed VM leaves is not counted: a tenant does not even see it.
+    fn vm_records(&self, name: &str, role: Role) -> Records {
         let (ledger, vms) = (&self.plan.ledger, &self.input.inventory.vms);
         let marked = self.input.inventory.vms_of_stack(self.uid);
         let made = marked.filter_map(|vm| Some((&vm.id, maker(ledger, vm)?)));
-        let recorded = ledger.machines.values().flat_map(|record| {
-            let former = record.former.iter().map(|former| &former.vm);
-            former.chain(&record.vm).map(move |id| (id, record.role))
+        let recorded = ledger.machines.iter().flat_map(|owner| {
+            let former = owner.1.former.iter().map(|former| &former.vm);
+            former.chain(&owner.1.vm).map(move |id| (id, owner))
         });
-        let (mut seen, mut of_role) = (BTreeSet::<&VmId>::new(), 0);
-        for (id, owner) in recorded.chain(made) {
+        let mut seen = BTreeSet::<&VmId>::new();
+        let (mut of_role, mut of_machine) = (0, 0);
+        for (id, (owner, record)) in recorded.chain(made) {
             let alive = vms.get(id).filter(|vm| !vm.state.dead());
             if alive.is_some() && seen.insert(id) {
                 let wreck = alive.is_some_and(Vm::is_wreck);
-                of_role += usize::from(owner == role && !wreck);
+                of_role += usize::from(record.role == role && !wreck);
+                of_machine += usize::from(owner == name);
             }
         }
         let coming = self.coming_deploys();
@@ -195,7 +218,15 @@ impl Planner<'_> {
             let record = ledger.machines.get(&deploy.machine);
             record.is_some_and(|record| record.role == role)
         });
-        (seen.len() + coming.len(), of_role + of_this.count())
+        Records {
+            stack: seen.len() + coming.len(),
+            role: of_role + of_this.count(),
+            machine: of_machine
+                + coming
+                    .iter()
+                    .filter(|deploy| deploy.machine == name)
+                    .count(),
+        }
     }
 
     /// Deploys on their way, and of this plan, whose VM no list shows yet.
@@ -218,11 +249,9 @@ impl Planner<'_> {
     }
 }
 
-/// The role of the machine whose recorded deploy made a VM. A mark alone may be a stranger's copy.
-fn maker(ledger: &Ledger, vm: &Vm) -> Option<Role> {
+/// The machine whose recorded deploy made a VM. A mark alone may be a stranger's copy.
+fn maker<'a>(ledger: &'a Ledger, vm: &Vm) -> Option<(&'a String, &'a MachineRecord)> {
     let intent = JobId::new(vm.intent()?);
-    let mut records = ledger.machines.values();
-    records
-        .find(|record| record.deploys.contains(&intent))
-        .map(|record| record.role)
+    let mut records = ledger.machines.iter();
+    records.find(|(_, record)| record.deploys.contains(&intent))
 }

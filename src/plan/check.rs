@@ -46,7 +46,9 @@ pub fn check(plan: &Plan, input: Input<'_>) -> (Vec<CheckedStep>, Vec<Refusal>) 
     let deploys = |step: &Step| matches!(step.action, Action::DeployVm(_));
     // Whoever makes no VM need not count them.
     let mut room = match plan.steps.iter().any(deploys) {
-        true => records_limit(&plan.ledger, input).saturating_sub(records(&plan.ledger, input)),
+        true => {
+            records_limit(&plan.ledger, input).saturating_sub(records(&plan.ledger, None, input))
+        }
         false => 0,
     };
     for step in &plan.steps {
@@ -55,6 +57,7 @@ pub fn check(plan: &Plan, input: Input<'_>) -> (Vec<CheckedStep>, Vec<Refusal>) 
         let foreign = objection(&step.action, &plan.ledger, input);
         let full = (deploys(step) && room == 0)
             .then(|| "as many VM records of the stack exist as ever may".to_owned());
+        let full = full.or_else(|| full_machine(&step.action, &plan.ledger, input));
         room = room.saturating_sub(usize::from(deploys(step)));
         match twice.or(foreign).or(full) {
             None => checked.push(CheckedStep(step.clone())),
@@ -170,9 +173,25 @@ fn records_limit(ledger: &Ledger, input: Input<'_>) -> usize {
     machines.len() + input.stack.spec.update.max_surge as usize + super::budget::SPARE_RECORDS
 }
 
-/// VM records of the stack: those that are ours by record or were made by a deploy of ours and
-/// are not dead, and those of deploys whose VM no list shows yet.
-fn records(ledger: &Ledger, input: Input<'_>) -> usize {
+/// Why a machine gets no further VM, where that many records of it exist.
+fn full_machine(action: &Action, ledger: &Ledger, input: Input<'_>) -> Option<String> {
+    let Action::DeployVm(deploy) = action else {
+        return None;
+    };
+    let most = super::budget::RECORDS_OF_A_MACHINE;
+    (records(ledger, Some(&deploy.machine), input) >= most)
+        .then(|| format!("{most} VM records of {} exist already", deploy.machine))
+}
+
+/// VM records of the stack, or of one machine: those that are ours by record or were made by a
+/// deploy of ours and are not dead, and those of deploys whose VM no list shows yet.
+fn records(ledger: &Ledger, machine: Option<&str>, input: Input<'_>) -> usize {
+    let counts = |name: &str| machine.is_none_or(|machine| machine == name);
+    let machines = || {
+        let all = ledger.machines.iter();
+        all.filter(|(name, _)| counts(name))
+            .map(|(_, record)| record)
+    };
     let marked = || {
         input
             .inventory
@@ -183,18 +202,20 @@ fn records(ledger: &Ledger, input: Input<'_>) -> usize {
         let row = input.inventory.vms.get(vm);
         row.is_some_and(|row| !row.state.dead())
     };
-    let recorded = ledger.machines.values().map(|record| {
+    let recorded = machines().map(|record| {
         let former = record.former.iter().map(|former| &former.vm);
         former.chain(&record.vm).filter(|vm| alive(vm)).count()
     });
     let made = marked().filter(|vm| !vm.state.dead() && !ledger.knows_vm(&vm.id));
-    let made = made.filter_map(intent).filter(|job| {
-        let mut records = ledger.machines.values();
-        records.any(|record| record.deploys.contains(job))
-    });
+    let made = made.filter_map(intent);
+    let made = made.filter(|job| machines().any(|record| record.deploys.contains(job)));
     let shown: BTreeSet<JobId> = marked().filter_map(intent).collect();
     let coming = ledger.pending.iter().filter(|pending| {
-        matches!(pending.action, Action::DeployVm(_)) && !shown.contains(&pending.job)
+        let ours = match &pending.action {
+            Action::DeployVm(deploy) => counts(&deploy.machine),
+            _ => false,
+        };
+        ours && !shown.contains(&pending.job)
     });
     recorded.sum::<usize>() + made.count() + coming.count()
 }

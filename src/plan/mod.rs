@@ -21,6 +21,7 @@ pub mod render;
 pub mod settle;
 
 mod address;
+mod approval;
 mod budget;
 mod machine;
 mod network;
@@ -285,6 +286,10 @@ impl<'a> Planner<'a> {
                 }
                 return;
             }
+        }
+        if let Some(why) = self.namesake() {
+            self.blocked("stack", "NamesakeFound", why);
+            return;
         }
         self.network();
         self.records();

@@ -406,16 +406,13 @@ impl Planner<'_> {
     /// A record for each machine that is wanted, with its name and its address in the tier; the
     /// others retire.
     pub(super) fn records(&mut self) {
-        let wished: BTreeSet<&str> = self
-            .wish
-            .machines
-            .iter()
-            .map(|wish| wish.name.as_str())
-            .collect();
+        let wishes = Arc::clone(&self.wish.machines);
+        let wished: BTreeSet<&str> = wishes.iter().map(|wish| wish.name.as_str()).collect();
+        let kept = self.kept_for_approval(&wished);
         for (name, record) in &mut self.plan.ledger.machines {
-            record.retiring = !wished.contains(name.as_str());
+            record.retiring = !wished.contains(name.as_str()) && !kept.contains(name);
         }
-        for wish in Arc::clone(&self.wish.machines).iter() {
+        for wish in wishes.iter() {
             self.record(wish);
         }
     }

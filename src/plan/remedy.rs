@@ -1,4 +1,5 @@
-//! The ladder of remediation: start, reboot, re-image, replace, each with its patience.
+//! The ladder of remediation: start, reboot, re-image, replace, each with its patience; and the
+//! budgets that end it: of a machine, of its role, of the stack.
 
 use std::time::Duration;
 
@@ -19,8 +20,16 @@ pub(super) enum Remedy {
     Patience(String),
     /// Take this rung.
     Take(Rung, String),
-    /// The budget is used up.
-    Exhausted(String),
+    /// A budget is used up.
+    Exhausted(Exhausted),
+}
+
+/// A budget of remediations that is used up for the hour.
+pub(super) struct Exhausted {
+    /// One CamelCase word that says whose.
+    pub(super) reason: &'static str,
+    /// A sentence for people.
+    pub(super) message: String,
 }
 
 impl Planner<'_> {
@@ -40,15 +49,15 @@ impl Planner<'_> {
                 "does not serve ({why}); patience until {until}"
             )));
         }
-        let recent = self.recent(record);
-        if recent.len() >= self.spec().remediation.max_per_hour as usize {
-            return Some(self.exhausted(&recent));
+        if let Some(exhausted) = self.exhausted(record) {
+            return Some(Remedy::Exhausted(exhausted));
         }
-        let last = recent.iter().rev().find(|rung| **rung != Rung::Start);
-        let rung = match last {
-            None | Some(Rung::Start) => Rung::Reboot,
+        let recent = self.recent(record);
+        let mut climbed = recent.iter().rev();
+        let rung = match climbed.find(|rung| !matches!(rung, Rung::Start | Rung::Redeploy)) {
             Some(Rung::Reboot) => Rung::Reimage,
             Some(Rung::Reimage | Rung::Replace) => Rung::Replace,
+            None | Some(Rung::Start | Rung::Redeploy) => Rung::Reboot,
         };
         Some(Remedy::Take(
             rung,
@@ -75,12 +84,12 @@ impl Planner<'_> {
 
     /// What to do about a VM that is stopped and should run.
     pub(super) fn remedy_stopped(&self, record: &MachineRecord) -> Remedy {
+        if let Some(exhausted) = self.exhausted(record) {
+            return Remedy::Exhausted(exhausted);
+        }
         let recent = self.recent(record);
         let count = |wanted| recent.iter().filter(|rung| **rung == wanted).count();
-        let images = 1 + count(Rung::Reimage) + count(Rung::Replace);
-        if recent.len() >= self.spec().remediation.max_per_hour as usize {
-            return self.exhausted(&recent);
-        }
+        let images = 1 + count(Rung::Reimage) + count(Rung::Replace) + count(Rung::Redeploy);
         let starts = count(Rung::Start);
         if starts < STARTS_PER_IMAGE * images {
             return Remedy::Take(Rung::Start, "VM is Stopped and should run".to_owned());
@@ -107,19 +116,66 @@ impl Planner<'_> {
             .collect()
     }
 
-    fn exhausted(&self, recent: &[Rung]) -> Remedy {
-        if recent.is_empty() {
-            let message = "spec.remediation.maxPerHour is 0: Weir only tells";
-            return Remedy::Exhausted(message.to_owned());
+    /// Which budget of remediations a machine has used up, if any: its own, its role's or the
+    /// stack's.
+    pub(super) fn exhausted(&self, record: &MachineRecord) -> Option<Exhausted> {
+        let spec = &self.spec().remediation;
+        let recent = self.recent(record);
+        if recent.len() >= spec.max_per_hour as usize {
+            return Some(Exhausted {
+                reason: "RemediationExhausted",
+                message: all_of_a_machine(&recent),
+            });
         }
-        let rungs: Vec<&str> = recent.iter().map(|rung| rung.name()).collect();
-        Remedy::Exhausted(format!(
-            "remediated {} times within the hour ({}), which is all that \
-             spec.remediation.maxPerHour allows; look at the machine itself",
-            recent.len(),
-            rungs.join(", ")
-        ))
+        let (taken, machines) = self.remediated(|other| other.role == record.role);
+        if taken >= spec.budget_of_role(machines) {
+            return Some(Exhausted {
+                reason: "RoleRemediationExhausted",
+                message: format!(
+                    "machines of {} were remediated {taken} times within the hour, which is all \
+                     that spec.remediation.maxPerHourPerRole allows; look for what they have in \
+                     common",
+                    record.role
+                ),
+            });
+        }
+        let (taken, machines) = self.remediated(|_| true);
+        (taken >= spec.budget_of_stack(machines)).then(|| Exhausted {
+            reason: "StackRemediationExhausted",
+            message: format!(
+                "machines of the stack were remediated {taken} times within the hour, which is all \
+                 that spec.remediation.maxPerHourPerStack allows; look for what they have in common"
+            ),
+        })
     }
+
+    /// Remediations of some machines within the window, those of this plan included, and how many
+    /// machines these are.
+    fn remediated(&self, of: impl Fn(&MachineRecord) -> bool) -> (usize, usize) {
+        let machines = self.plan.ledger.machines.iter();
+        let machines: Vec<_> = machines.filter(|(_, record)| of(record)).collect();
+        let past = machines.iter().map(|(_, record)| self.recent(record).len());
+        let now = self
+            .plan
+            .steps
+            .iter()
+            .filter_map(|step| step.remedy.as_ref());
+        let now = now.filter(|(healed, _)| machines.iter().any(|(name, _)| *name == healed));
+        (past.sum::<usize>() + now.count(), machines.len())
+    }
+}
+
+fn all_of_a_machine(recent: &[Rung]) -> String {
+    if recent.is_empty() {
+        return "spec.remediation.maxPerHour is 0: Weir only tells".to_owned();
+    }
+    let rungs: Vec<&str> = recent.iter().map(|rung| rung.name()).collect();
+    format!(
+        "remediated {} times within the hour ({}), which is all that spec.remediation.maxPerHour \
+         allows; look at the machine itself",
+        recent.len(),
+        rungs.join(", ")
+    )
 }
 
 /// Time since an instant; zero where it lies ahead.

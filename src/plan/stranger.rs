@@ -1,13 +1,53 @@
-//! What is in the stack's network and is not Weir's: never touched, told once.
+//! What is somebody else's: in the stack's network, where it is never touched and told once; and
+//! a stack of the same name, beside which none is built.
 
 use super::Planner;
 use crate::types::{
-    action::Action,
+    action::{Action, mark},
     inventory::{Address, Vm},
-    stack::VpcSpec,
+    stack::{ALLOWED_NAMESAKE, VpcSpec},
 };
 
 impl Planner<'_> {
+    /// Why the stack is not built, where the account has a living stack of the same name: of
+    /// another Weir, of another namespace, or this one's own from before its state was lost. A
+    /// stack of which something ran already goes on; of two that begin at once, the one with the
+    /// lower uid does.
+    pub(super) fn namesake(&self) -> Option<String> {
+        let mut records = self.plan.ledger.machines.values();
+        if records.any(|record| record.started_at.is_some()) {
+            return None;
+        }
+        let begun = self
+            .plan
+            .ledger
+            .machines
+            .values()
+            .any(|record| record.vm.is_some());
+        let stack = &self.input.stack.metadata;
+        let allowed = stack.annotations.get(ALLOWED_NAMESAKE).map(String::as_str);
+        let inventory = self.input.inventory;
+        let vpcs = inventory
+            .vpcs
+            .iter()
+            .map(|(id, vpc)| (format!("VPC {id}"), &vpc.display_text));
+        let tiers = inventory.networks.iter();
+        let tiers = tiers.map(|(id, tier)| (format!("tier {id}"), &tier.display_text));
+        vpcs.chain(tiers).find_map(|(what, text)| {
+            let (namespace, name, uid) = mark::stack_in(text)?;
+            let alive = || inventory.vms_of_stack(&uid).any(|vm| !vm.state.dead());
+            let other = name == stack.name && uid != *self.uid && allowed != Some(uid.as_str());
+            (other && (!begun || uid < *self.uid) && alive()).then(|| {
+                format!(
+                    "{what} holds VMs of another stack {namespace}/{name} (uid {uid}): of another \
+                     Weir, of another namespace, or of this stack before its state was lost. To \
+                     build a second one beside it, rename this stack, or set its annotation \
+                     {ALLOWED_NAMESAKE} to {uid}; else restore the state, or remove those resources"
+                )
+            })
+        })
+    }
+
     /// Says once what in the stack's network is somebody else's.
     pub(super) fn strangers(&mut self) {
         let found: Vec<(String, String)> =

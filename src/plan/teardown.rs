@@ -12,6 +12,13 @@ use crate::types::{
 
 impl Planner<'_> {
     pub(super) fn teardown(&mut self) {
+        if self.spec().deletion_protection {
+            let message = "spec.deletionProtection was set while the stack is being deleted: what \
+                           is left stays as it is, and goes once it is false";
+            self.blocked("stack", "DeletionProtected", message);
+            self.tell_machines("its stack was being deleted and is protected now");
+            return;
+        }
         let policy = &self.spec().deletion_policy;
         if *policy == DeletionPolicy::All(DeletionMode::Orphan) {
             self.plan.ledger = crate::types::ledger::Ledger::default();
@@ -39,11 +46,13 @@ impl Planner<'_> {
             record.retiring = true;
         }
         self.retire();
-        let names: Vec<String> = self.plan.ledger.machines.keys().cloned().collect();
-        for name in names {
-            let message = "its stack is being deleted".to_owned();
-            let view = MachineView::of(Phase::Deleting, message);
-            self.plan.machines.insert(name, view);
+        self.tell_machines("its stack is being deleted");
+    }
+
+    fn tell_machines(&mut self, message: &str) {
+        for name in self.plan.ledger.machines.keys() {
+            let view = MachineView::of(Phase::Deleting, message.to_owned());
+            self.plan.machines.insert(name.clone(), view);
         }
     }
 

@@ -451,6 +451,17 @@ fn a_deleted_stack_leaves_nothing() {
 }
 
 #[test]
+fn a_stack_that_is_protected_while_it_is_being_deleted_loses_nothing_more() {
+    let mut world = settled();
+    world.stack.metadata.deletion_timestamp = Some(world.now);
+    world.stack.spec.deletion_protection = true;
+    let before = world.ledger.clone();
+    let (plan, steps) = world.round();
+    assert_eq!((steps, &plan.ledger), (vec![], &before));
+    assert_eq!(plan.blocked[0].reason, "DeletionProtected");
+}
+
+#[test]
 fn scaled_in_machines_go_from_the_top() {
     let mut world = settled();
     world.stack.spec.components.sprout.replicas = 5;

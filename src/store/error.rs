@@ -25,6 +25,9 @@ pub enum StoreError {
         /// What differs.
         why: String,
     },
+    /// The object says that it is not to be deleted.
+    #[error("{0} is protected from deletion")]
+    Protected(ObjectKey),
     /// The history does not reach back that far: list, and watch from the version of the list.
     #[error("version {from} is too old to watch from: the history begins at {oldest}")]
     Expired {
@@ -57,6 +60,7 @@ impl StoreError {
             Self::NotFound(_) => "NotFound",
             Self::AlreadyExists(_) => "AlreadyExists",
             Self::Conflict { .. } => "Conflict",
+            Self::Protected(_) => "Forbidden",
             Self::Expired { .. } => "Expired",
             Self::Invalid(_) => "Invalid",
             Self::Io(_) => "InternalError",

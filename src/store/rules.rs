@@ -126,17 +126,27 @@ pub(super) fn deleted(
     if let Some(version) = preconditions.resource_version {
         same_version(stored, &version.to_string(), key)?;
     }
+    if stored.metadata.deleting() && !stored.metadata.finalizers.is_empty() {
+        return Ok(Outcome::Same);
+    }
+    if protected(stored) {
+        return Err(StoreError::Protected(key.clone()));
+    }
     if stored.metadata.finalizers.is_empty() {
         return Ok(Outcome::Remove(stored.clone()));
-    }
-    if stored.metadata.deleting() {
-        return Ok(Outcome::Same);
     }
     let mut next = stored.clone();
     next.metadata.deletion_timestamp = Some(whole_seconds(now));
     next.metadata.deletion_grace_period_seconds = Some(0);
     next.metadata.generation = bumped(&stored.metadata);
     Ok(Outcome::Store(next))
+}
+
+/// Whether the object's own spec says that it is not to be deleted.
+fn protected(stored: &Object) -> bool {
+    let spec = stored.body.get("spec");
+    let protection = spec.and_then(|spec| spec.get("deletionProtection"));
+    protection.and_then(Value::as_bool) == Some(true)
 }
 
 fn same_object(stored: &Object, wanted: &Object, key: &ObjectKey) -> Result<(), StoreError> {

@@ -107,7 +107,8 @@ impl Default for Limits {
 pub struct CloudAccountStatus {
     /// The generation of the spec that this status speaks of.
     pub observed_generation: i64,
-    /// `Ready`: the last look succeeded.
+    /// `Ready`: the last look succeeded. `BreakerOpen`, where it applies: which commands are held
+    /// back because they keep failing, and why.
     pub conditions: Vec<Condition>,
     /// CloudStack's version.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -474,8 +474,15 @@ pub mod mark {
     /// The uid in a text made by [`text`].
     #[must_use]
     pub fn uid_in(text: &str) -> Option<Uid> {
-        let (before, uid) = text.split_once(" uid=")?;
-        before.starts_with("weir ").then(|| Uid::new(uid))
+        stack_in(text).map(|(_, _, uid)| uid)
+    }
+
+    /// Namespace, name and uid of the stack in a text made by [`text`].
+    #[must_use]
+    pub fn stack_in(text: &str) -> Option<(&str, &str, Uid)> {
+        let (stack, uid) = text.strip_prefix("weir ")?.split_once(" uid=")?;
+        let (namespace, name) = stack.split_once('/')?;
+        Some((namespace, name, Uid::new(uid)))
     }
 }
 

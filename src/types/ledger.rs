@@ -236,6 +236,9 @@ pub enum Rung {
     Reimage,
     /// New VM, same name and addresses.
     Replace,
+    /// New VM in place of one that is gone or broken by no doing of Weir's; beside the ladder, and
+    /// within the same budget.
+    Redeploy,
 }
 
 impl Rung {
@@ -247,6 +250,7 @@ impl Rung {
             Self::Reboot => "reboot",
             Self::Reimage => "reimage",
             Self::Replace => "replace",
+            Self::Redeploy => "redeploy",
         }
     }
 }

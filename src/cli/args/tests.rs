@@ -54,6 +54,8 @@ fn what_one_would_type_is_understood() {
         "weir scale ims sprout=3 bono=2",
         "weir pause ims --for 2h --why storage",
         "weir resume ims",
+        "weir approve ims",
+        "weir approve ims 3f2a9c01",
         "weir version -o json",
         "weir completion zsh",
         "weir controller --state d --listen 127.0.0.1:0 --log json",

@@ -10,7 +10,7 @@ use jiff::{Timestamp, ToSpan};
 
 use super::{super::age::between, machine::MachineView, parts, stack::paused};
 use crate::types::{
-    ledger::{Failure, Remediation},
+    ledger::{Failure, MachineRecord, Remediation},
     machine::{MachineStatus, Phase},
     meta::{Condition, ConditionStatus, condition},
     stack::{
@@ -48,8 +48,8 @@ enum Course<'a> {
     HeldBack(&'a Condition),
     /// Commands are on their way.
     Working(Vec<&'a StepReport>),
-    /// The budget of attempts is used up.
-    Exhausted(&'a StepReport),
+    /// A budget of attempts is used up.
+    Exhausted(Budget, &'a StepReport),
     /// The last command failed; the next try comes by itself.
     Resting(&'a Failure),
     /// The VM runs, and is given time to serve.
@@ -62,6 +62,35 @@ enum Course<'a> {
     AboutTo,
     /// Nothing is to be done.
     Idle,
+}
+
+/// Whose attempts to heal are counted.
+#[derive(Clone, Copy)]
+enum Budget {
+    Machine,
+    Role,
+    Stack,
+}
+
+impl Budget {
+    /// Whose budget a step says is used up, if it says so.
+    fn used_up(step: &StepReport) -> Option<Self> {
+        match step.action.as_str() {
+            "RemediationExhausted" => Some(Self::Machine),
+            "RoleRemediationExhausted" => Some(Self::Role),
+            "StackRemediationExhausted" => Some(Self::Stack),
+            _ => None,
+        }
+    }
+
+    /// The field of the manifest that sets it.
+    const fn field(self) -> &'static str {
+        match self {
+            Self::Machine => "spec.remediation.maxPerHour",
+            Self::Role => "spec.remediation.maxPerHourPerRole",
+            Self::Stack => "spec.remediation.maxPerHourPerStack",
+        }
+    }
 }
 
 /// Looks at a machine as of `now`.
@@ -240,8 +269,9 @@ impl<'a> Case<'a> {
         {
             return Course::HeldBack(held);
         }
-        if let Some(step) = waiting().find(|step| step.action == "RemediationExhausted") {
-            return Course::Exhausted(step);
+        let used_up = |step| Some(Course::Exhausted(Budget::used_up(step)?, step));
+        if let Some(exhausted) = waiting().find_map(used_up) {
+            return exhausted;
         }
         if let Some(failure) = self.view.failure().filter(|f| f.retry_after > self.now) {
             return Course::Resting(failure);
@@ -276,7 +306,7 @@ impl<'a> Case<'a> {
                 let sentences: Vec<_> = steps.iter().map(|step| self.working(step)).collect();
                 sentences.join(" ")
             }
-            Course::Exhausted(step) => format!("Nothing more for now: {}.", step.reason),
+            Course::Exhausted(_, step) => format!("Nothing more for now: {}.", step.reason),
             Course::Resting(failure) => format!(
                 "It waits before it tries again. {} failed {}, last {} ago. CloudStack said: {}",
                 doing(&failure.command),
@@ -337,13 +367,13 @@ impl<'a> Case<'a> {
                     .to_owned()
             }
             Course::Working(steps) => self.after(steps),
-            Course::Exhausted(_) => self.budget_again(),
+            Course::Exhausted(budget, _) => self.budget_again(*budget),
             Course::Resting(failure) if self.spent() => format!(
                 "Another look {}. No attempt of this hour is left then (spec.remediation.maxPerHour \
                  is {}). {}",
                 self.when(failure.retry_after),
                 self.remediation().max_per_hour,
-                self.budget_again()
+                self.budget_again(Budget::Machine)
             ),
             Course::Resting(failure) => format!(
                 "{} again {}. {}",
@@ -429,7 +459,8 @@ impl<'a> Case<'a> {
 
     /// The rest of the ladder of remediation, and what is left of its budget.
     fn ladder(&self) -> String {
-        let (taken, most) = (self.recent().len(), self.remediation().max_per_hour);
+        let taken = self.recent(Budget::Machine).len();
+        let most = self.remediation().max_per_hour;
         format!(
             "If that does not help, harder means follow (reboot, new disk, new VM); {taken} of the \
              {most} attempts an hour that spec.remediation.maxPerHour allows are used."
@@ -438,24 +469,42 @@ impl<'a> Case<'a> {
 
     /// Whether no attempt of this hour is left.
     fn spent(&self) -> bool {
-        self.recent().len() >= self.remediation().max_per_hour as usize
+        self.recent(Budget::Machine).len() >= self.remediation().max_per_hour as usize
     }
 
-    fn recent(&self) -> Vec<&'a Remediation> {
-        let all = self
-            .view
-            .record()
-            .map_or(&[][..], |record| &record.remediations);
-        let recent = all
-            .iter()
-            .filter(|done| done.at + WINDOW_HOURS.hours() > self.now);
-        recent.collect()
+    /// Records of the machines that share a budget with this one.
+    fn sharing(&self, budget: Budget) -> Vec<&'a MachineRecord> {
+        let (own, role) = (self.view.record(), self.view.machine.spec.role);
+        let all = self.view.stack.and_then(|stack| stack.status.as_ref());
+        let all = all.map(|status| status.ledger.machines.values());
+        let all = all.into_iter().flatten();
+        match budget {
+            Budget::Machine => own.into_iter().collect(),
+            Budget::Role => all.filter(|record| record.role == role).collect(),
+            Budget::Stack => all.collect(),
+        }
+    }
+
+    /// Attempts of the last hour that count against a budget, oldest first.
+    fn recent(&self, budget: Budget) -> Vec<&'a Remediation> {
+        let all = self.sharing(budget);
+        let all = all.into_iter().flat_map(|record| &record.remediations);
+        let mut recent: Vec<_> = all
+            .filter(|done| done.at + WINDOW_HOURS.hours() > self.now)
+            .collect();
+        recent.sort_by_key(|done| done.at);
+        recent
     }
 
     /// When the oldest attempts have left the window, so that there is budget again.
-    fn budget_again(&self) -> String {
-        let recent = self.recent();
-        let most = self.remediation().max_per_hour as usize;
+    fn budget_again(&self, budget: Budget) -> String {
+        let recent = self.recent(budget);
+        let (spec, machines) = (self.remediation(), self.sharing(budget).len());
+        let most = match budget {
+            Budget::Machine => spec.max_per_hour as usize,
+            Budget::Role => spec.budget_of_role(machines),
+            Budget::Stack => spec.budget_of_stack(machines),
+        };
         let frees = recent
             .len()
             .checked_sub(most.max(1))
@@ -484,9 +533,15 @@ impl<'a> Case<'a> {
                  spec.remediation.maxUnhealthy in the manifest and apply it."
                     .to_owned(),
             ),
-            Course::Exhausted(_) => Some(format!(
+            Course::Exhausted(Budget::Machine, _) => Some(format!(
                 "Look at VM {vm} itself. `weir delete machine {name}` has Weir make a new VM in its \
                  place at once; a higher spec.remediation.maxPerHour allows more attempts."
+            )),
+            Course::Exhausted(budget, _) => Some(format!(
+                "Look for what the machines have in common: their template, packages, network or \
+                 hosts. `weir delete machine {name}` has Weir make a new VM in this one's place at \
+                 once; a higher {} allows more attempts.",
+                budget.field()
             )),
             Course::Resting(failure) if failure.reason == "InsufficientCapacity" => Some(
                 "Have the cloud's operator make room, or free some of the account's own; Weir \

@@ -9,7 +9,12 @@ use super::{
     other,
     stack::{self, StackView},
 };
-use crate::types::{account::CloudAccount, core::Secret, meta::Object};
+use crate::types::{
+    account::CloudAccount,
+    core::Secret,
+    meta::Object,
+    stack::{StepReport, StepState},
+};
 
 fn typed<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
@@ -52,6 +57,31 @@ fn a_machine_being_repaired() {
         stack: Some(&samples::stack()),
         account: None,
         events: &samples::events()[1..],
+    };
+    insta::assert_snapshot!(machine::describe(&view, now(), Paint::Mono));
+}
+
+#[test]
+fn a_machine_whose_role_is_beyond_its_budget() {
+    let (machines, mut stack) = (samples::machines(), samples::stack());
+    stack.spec.remediation.max_per_hour_per_role = Some(1);
+    stack.metadata.annotations.clear();
+    let status = stack.status.as_mut().unwrap();
+    status.ledger.pending.clear();
+    status.steps = vec![StepReport {
+        subject: format!("machine {}", machines[2].metadata.name),
+        action: "RoleRemediationExhausted".to_owned(),
+        reason: "machines of sprout were remediated 1 times within the hour, which is all that \
+                 spec.remediation.maxPerHourPerRole allows; look for what they have in common"
+            .to_owned(),
+        state: StepState::Waiting,
+        since: None,
+    }];
+    let view = MachineView {
+        machine: &machines[2],
+        stack: Some(&stack),
+        account: None,
+        events: &[],
     };
     insta::assert_snapshot!(machine::describe(&view, now(), Paint::Mono));
 }

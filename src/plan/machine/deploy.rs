@@ -27,7 +27,7 @@ impl Planner<'_> {
             self.wait(subject, "WaitingOn", why.clone());
             return view(Phase::Pending, why);
         }
-        match self.crowded(case.wish.role) {
+        match self.crowded(&case.wish.name, case.wish.role) {
             None => {}
             Some(Crowded::Surge(why)) => {
                 self.wait(subject, "MaxSurge", why.clone());

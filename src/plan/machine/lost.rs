@@ -3,10 +3,30 @@
 use super::Case;
 use crate::{
     plan::{MachineView, Planner},
-    types::{action::Question, id::VmId, inventory::Vm, machine::Phase, stack::DriftField},
+    types::{
+        action::Question,
+        id::VmId,
+        inventory::Vm,
+        ledger::{Remediation, Rung},
+        machine::Phase,
+        stack::DriftField,
+    },
 };
 
 impl Planner<'_> {
+    /// Notes that the machine needs another VM, which counts against its budget.
+    fn redeploy(&mut self, case: &Case<'_>, reason: &str, have: &str, id: &VmId) {
+        let one = Remediation {
+            rung: Rung::Redeploy,
+            at: self.input.now,
+            reason: reason.to_owned(),
+        };
+        if let Some(record) = self.plan.ledger.machines.get_mut(&case.wish.name) {
+            record.remediated(one);
+        }
+        self.lose(&case.subject, have, id.as_str());
+    }
+
     /// A machine whose VM no list shows.
     pub(super) fn missing(&mut self, case: &Case<'_>, id: &VmId) -> MachineView {
         let (subject, name) = (&case.subject, &case.wish.name);
@@ -32,7 +52,10 @@ impl Planner<'_> {
         if !self.drift(drift) {
             return view("its VM was destroyed; drift policy says Report".to_owned());
         }
-        self.lose(subject, "destroyed", id.as_str());
+        if let Some(exhausted) = self.exhausted(&case.record) {
+            return self.beyond_budget(case, exhausted);
+        }
+        self.redeploy(case, "its VM was destroyed", "destroyed", id);
         let rights = self.input.catalogue.rights;
         self.retire_vm(name, "somebody destroyed it");
         // A dead VM that is not purged still has its static NAT: the one trace that a plain
@@ -75,7 +98,11 @@ impl Planner<'_> {
         if !self.drift(drift) {
             return view;
         }
-        self.lose(&case.subject, vm.state.word(), vm.id.as_str());
+        if let Some(exhausted) = self.exhausted(&case.record) {
+            return self.beyond_budget(case, exhausted);
+        }
+        let reason = format!("its VM was {}", vm.state.word());
+        self.redeploy(case, &reason, vm.state.word(), &vm.id);
         self.retire_vm(
             &case.wish.name,
             &format!("it was in state {}", vm.state.word()),

@@ -2,7 +2,10 @@
 
 use super::Case;
 use crate::{
-    plan::{Health, MachineView, Planner, Step, remedy::Remedy},
+    plan::{
+        Health, MachineView, Planner, Step,
+        remedy::{Exhausted, Remedy},
+    },
     types::{
         action::Action,
         inventory::Vm,
@@ -91,10 +94,7 @@ impl Planner<'_> {
                 return view(Phase::Starting, message);
             }
             Remedy::Patience(message) => return view(Phase::Unhealthy, message),
-            Remedy::Exhausted(message) => {
-                self.blocked(&case.subject, "RemediationExhausted", message.clone());
-                return view(Phase::Unhealthy, message);
-            }
+            Remedy::Exhausted(exhausted) => return self.beyond_budget(case, exhausted),
             Remedy::Take(rung, reason) => (rung, reason),
         };
         let drift = self
@@ -111,6 +111,13 @@ impl Planner<'_> {
         view(Phase::Repairing, format!("{}: {reason}", rung.name()))
     }
 
+    /// A machine for which nothing more is done within the hour.
+    pub(super) fn beyond_budget(&mut self, case: &Case<'_>, exhausted: Exhausted) -> MachineView {
+        let Exhausted { reason, message } = exhausted;
+        self.blocked(&case.subject, reason, message.clone());
+        MachineView::of(Phase::Unhealthy, message)
+    }
+
     /// Takes a rung of the ladder.
     pub(super) fn take_rung(&mut self, case: &Case<'_>, vm: &Vm, rung: Rung, reason: &str) {
         let id = vm.id.clone();
@@ -121,8 +128,8 @@ impl Planner<'_> {
                 vm: id,
                 template: case.wish.template.clone(),
             },
-            Rung::Replace if self.paused() => return,
-            Rung::Replace => {
+            Rung::Replace | Rung::Redeploy if self.paused() => return,
+            Rung::Replace | Rung::Redeploy => {
                 let (at, reason) = (self.input.now, reason.to_owned());
                 let message = format!("another VM takes the place of {id}: {reason}");
                 self.warn(&case.subject, "Replaced", message);

@@ -6,12 +6,12 @@ use serde_json::json;
 
 use super::{None, World, settled};
 use crate::{
-    plan::{Health, Input, Plan, check, plan},
+    plan::{Health, Input, Plan, Step, check, plan},
     types::{
         action::{Action, mark},
         id::VmId,
         inventory::VmState,
-        ledger::Former,
+        ledger::{Former, Remediation, Rung},
         stack::ClearwaterStack,
     },
 };
@@ -19,14 +19,20 @@ use crate::{
 const MACHINE: &str = "ims-sprout-0";
 
 impl World {
-    /// A machine without a VM, and so many wrecks of its deploys.
+    /// A machine without a VM, and so many wrecks of deploys, of each machine in turn.
     fn wrecked(wrecks: usize) -> Self {
+        let names: Vec<String> = settled().ledger.machines.keys().cloned().collect();
+        Self::wrecked_by(&names, wrecks)
+    }
+
+    /// A machine without a VM, and so many wrecks of deploys of the named machines in turn.
+    fn wrecked_by(names: &[String], wrecks: usize) -> Self {
         let mut world = settled();
         let gone = world.vm_id(MACHINE);
         let row = world.inventory.vms.remove(&gone).unwrap();
-        let record = world.ledger.machines.get_mut(MACHINE).unwrap();
-        record.vm = None;
-        for number in 0..wrecks {
+        world.ledger.machines.get_mut(MACHINE).unwrap().vm = None;
+        for (number, name) in names.iter().cycle().take(wrecks).enumerate() {
+            let record = world.ledger.machines.get_mut(name).unwrap();
             let mut wreck = row.clone();
             wreck.id = VmId::new(format!("wreck-{number}"));
             (wreck.state, wreck.nics) = (VmState::Error, Vec::new());
@@ -125,6 +131,92 @@ fn the_second_opinion_has_the_same_cap() {
     let (_, refused) = check::check(&plan, world.input(&none));
     assert_eq!(refused.len(), 1, "{refused:?}");
     assert!(matches!(refused[0].step.action, Action::DeployVm(_)));
+}
+
+#[test]
+fn one_machine_that_makes_wrecks_leaves_room_for_the_others() {
+    let own = [MACHINE.to_owned()];
+    assert!(World::wrecked_by(&own, 2).deploys());
+    let world = World::wrecked_by(&own, 3);
+    assert!(!world.deploys());
+    let blocked = world.plan(&BTreeMap::new()).blocked;
+    assert!(
+        blocked[0].message.contains("the machine has 3 VM records"),
+        "{blocked:?}"
+    );
+    // The planner's step, and one more wreck by the time that it is checked.
+    let mut world = World::wrecked_by(&own, 2);
+    let mut plan = world.plan(&BTreeMap::new());
+    let third = World::wrecked_by(&own, 3);
+    plan.ledger = third.ledger.clone();
+    world.inventory = third.inventory;
+    let none = None::default();
+    let (_, refused) = check::check(&plan, world.input(&none));
+    assert_eq!(refused.len(), 1, "{refused:?}");
+}
+
+/// Remediations of a machine, one a minute, the last now.
+fn tries(world: &World, count: u64) -> Vec<Remediation> {
+    let at = |number| world.now - Duration::from_secs(60 * number);
+    let one = |number| Remediation {
+        rung: Rung::Start,
+        at: at(number),
+        reason: "VM is Stopped and should run".to_owned(),
+    };
+    (0..count).rev().map(one).collect()
+}
+
+#[test]
+fn a_role_has_a_budget_of_its_own_and_so_has_the_stack() {
+    // Two machines of sprout: 6 and twice 2 an hour. Five machines: twice 6 and 5.
+    for (on_the_other, on_ellis, reason) in [
+        (5, 4_u64, ""),
+        (10, 0, "RoleRemediationExhausted"),
+        (5, 11, "StackRemediationExhausted"),
+        (5, 12, "StackRemediationExhausted"),
+    ] {
+        let mut world = settled();
+        world.vm(MACHINE).state = VmState::Stopped;
+        for (name, count) in [
+            (MACHINE, 0),
+            ("ims-sprout-1", on_the_other),
+            ("ims-ellis-0", on_ellis.min(6)),
+            ("ims-bono-0", on_ellis.saturating_sub(6)),
+            ("ims-homestead-0", 1),
+        ] {
+            let tries = tries(&world, count);
+            world.ledger.machines.get_mut(name).unwrap().remediations = tries;
+        }
+        let plan = world.plan(&BTreeMap::new());
+        let blocked: Vec<_> = plan.blocked.iter().map(|wait| wait.reason).collect();
+        let starts = plan.steps.len();
+        let case = format!("{on_the_other} {on_ellis}: {blocked:?} {:?}", plan.steps);
+        match reason {
+            "" => assert_eq!((starts, blocked.len()), (1, 0), "{case}"),
+            reason => assert_eq!((starts, blocked.as_slice()), (0, &[reason][..]), "{case}"),
+        }
+        world.now += Duration::from_secs(3600);
+        assert_eq!(world.plan(&BTreeMap::new()).steps.len(), 1, "an hour later");
+    }
+}
+
+#[test]
+fn a_machine_that_is_destroyed_again_and_again_gets_no_more_vms_than_its_budget() {
+    let mut world = World::new(&json!({"bono": {"replicas": 1}}));
+    world.settle();
+    let mut deploys = 0;
+    for _ in 0..20 {
+        let id = world.vm_id("ims-bono-0");
+        world.inventory.vms.remove(&id);
+        for _ in 0..10 {
+            let (_, steps) = world.round();
+            let made = |step: &&Step| matches!(step.action, Action::DeployVm(_));
+            deploys += steps.iter().filter(made).count();
+        }
+    }
+    assert_eq!(deploys, 6);
+    let (plan, _) = world.round();
+    assert_eq!(plan.blocked[0].reason, "RemediationExhausted");
 }
 
 #[test]

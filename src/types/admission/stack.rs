@@ -164,6 +164,7 @@ fn update(update: &UpdateSpec, findings: &mut Findings) {
     for (name, number) in [
         ("maxUnavailable", update.max_unavailable),
         ("maxSurge", update.max_surge),
+        ("maxDestroys", update.max_destroys),
     ] {
         let field = format!("spec.update.{name}");
         count(&field, number, (0, MACHINES_PER_ROLE_MAX), findings);

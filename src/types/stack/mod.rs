@@ -20,6 +20,11 @@ pub use status::{DriftReport, RoleStatus, StackStatus, StepReport, StepState};
 
 /// Annotation: until when Weir looks but does not act (RFC 3339).
 pub const PAUSED_UNTIL: &str = "weir.dev/paused-until";
+/// Annotation: the plan that may destroy more machines than `update.maxDestroys`, by its hash.
+pub const APPROVED_PLAN: &str = "weir.dev/approved-plan";
+/// Annotation: the uid of a stack of the same name, kept by another Weir or in another namespace,
+/// beside which this one may be built in the same account.
+pub const ALLOWED_NAMESAKE: &str = "weir.dev/allowed-namesake";
 /// Annotation: why somebody paused the stack.
 pub const PAUSED_WHY: &str = "weir.dev/paused-why";
 
@@ -84,6 +89,10 @@ pub struct StackSpec {
     /// What is done about drift: repaired, or only reported. Default `Repair`.
     #[serde(default)]
     pub drift: DriftPolicy,
+    /// Whether deleting the stack is refused; set during a deletion, it stops that where it is.
+    /// Default false.
+    #[serde(default)]
+    pub deletion_protection: bool,
     /// What a delete of the stack takes down. Default `Delete`: everything.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,

@@ -20,6 +20,32 @@ pub struct RemediationSpec {
     pub max_unhealthy: Share,
     /// Remediations of one machine within an hour before Weir stops trying. Default 6.
     pub max_per_hour: u32,
+    /// Remediations of all machines of a role within an hour before Weir stops trying: what keeps
+    /// hitting a whole role is not healed machine by machine. Default: `maxPerHour`, and 2 for each
+    /// machine of the role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_per_hour_per_role: Option<u32>,
+    /// The same for all machines of the stack. Default: twice `maxPerHour`, and 1 for each machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_per_hour_per_stack: Option<u32>,
+}
+
+impl RemediationSpec {
+    /// Remediations of a role within an hour, of which there are so many machines.
+    #[must_use]
+    pub fn budget_of_role(&self, machines: usize) -> usize {
+        let derived = self.max_per_hour as usize + 2 * machines;
+        self.max_per_hour_per_role
+            .map_or(derived, |most| most as usize)
+    }
+
+    /// Remediations of the stack within an hour, which has so many machines.
+    #[must_use]
+    pub fn budget_of_stack(&self, machines: usize) -> usize {
+        let derived = 2 * self.max_per_hour as usize + machines;
+        self.max_per_hour_per_stack
+            .map_or(derived, |most| most as usize)
+    }
 }
 
 impl Default for RemediationSpec {
@@ -29,6 +55,8 @@ impl Default for RemediationSpec {
             startup_timeout: Duration::from_secs(1200),
             max_unhealthy: Share::Percent(40),
             max_per_hour: 6,
+            max_per_hour_per_role: None,
+            max_per_hour_per_stack: None,
         }
     }
 }
@@ -65,6 +93,10 @@ pub struct UpdateSpec {
     /// has let go of them, while that is still being destroyed. With 0 the predecessor goes first.
     /// Whatever fails, a stack never has more than its replicas, this, and 3 more. Default 1.
     pub max_surge: u32,
+    /// Machines that a change of the manifest may destroy before somebody has approved its plan
+    /// (`weir approve`): what is more may be a slip of the hand. A delete of the stack, or of a
+    /// `Machine`, needs no approval. Default 5.
+    pub max_destroys: u32,
 }
 
 impl Default for UpdateSpec {
@@ -72,6 +104,7 @@ impl Default for UpdateSpec {
         Self {
             max_unavailable: 1,
             max_surge: 1,
+            max_destroys: 5,
         }
     }
 }

@@ -64,6 +64,45 @@ fn a_stack_is_read_in_every_form() {
 }
 
 #[test]
+fn a_slip_of_the_hand_waits_for_a_word_and_a_protected_stack_stays() {
+    let lab = Lab::empty("instant");
+    lab.account("default");
+    let more = "  deletionProtection: true\n  update: {maxDestroys: 1}\n";
+    lab.apply("default", &stack("ims", more)).done();
+    lab.ready("default", "ims");
+    lab.weir("scale ims sprout=4").done();
+    lab.ready("default", "ims");
+    let early = transcript(&lab, &["approve ims", "scale ims sprout=1"]);
+    let why = until("the plan waits", || {
+        let told = lab.weir("approve ims");
+        (told.code == 0).then_some(told.out.clone()).ok_or(told.out)
+    });
+    until("nothing else is under way", || {
+        let phase = lab.member("stack ims", "/status/phase");
+        (phase == "Blocked").then_some(()).ok_or(phase.to_string())
+    });
+    let plan = why.split("approve ims ").nth(1).unwrap();
+    let plan = plan.split('`').next().unwrap();
+    let waits = transcript(
+        &lab,
+        &[
+            "approve ims",
+            "get stacks",
+            "approve ims 00000000",
+            "delete stack ims",
+        ],
+    );
+    let approved = transcript(&lab, &[&format!("approve ims {plan}")]);
+    until("three machines are left", || {
+        let names = lab.weir("get machines -o name").out;
+        (names.lines().count() == 3).then_some(()).ok_or(names)
+    });
+    let machines = transcript(&lab, &["get machines -o name", "approve ims"]);
+    let told = [early, waits, approved, machines].join("\n");
+    snapshot("transcript_brakes", told.replace(plan, "<plan>"));
+}
+
+#[test]
 fn a_stack_is_scaled_paused_mended_and_deleted_to_the_last_trace() {
     let lab = Lab::empty("instant");
     // Somebody who may expunge, so that the deletion comes to its end.

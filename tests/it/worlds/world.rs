@@ -106,7 +106,7 @@ async fn keep(making: Making) {
 pub(crate) struct World {
     pub(crate) sim: Sim,
     /// What users write through: it does not fail, and nobody dies of it.
-    pub(super) store: Store,
+    pub(crate) store: Store,
     pub(super) fates: Fates,
     making: Making,
     /// Ends when the world is dropped.
@@ -156,7 +156,7 @@ impl World {
     ///
     /// # Errors
     /// There is none.
-    pub(super) async fn delete(&self, kind: Kind, name: &str) -> Result<(), StoreError> {
+    pub(crate) async fn delete(&self, kind: Kind, name: &str) -> Result<(), StoreError> {
         let key = ObjectKey::new(kind, "default", name);
         let deleted = self.store.delete(&key, &Preconditions::default()).await;
         deleted.map(drop)
@@ -170,7 +170,7 @@ impl World {
     ///
     /// # Errors
     /// It did not come; with what there is instead.
-    pub(super) async fn within(
+    pub(crate) async fn within(
         &self,
         what: &str,
         level: impl AsyncFn(Option<ClearwaterStack>) -> bool,
@@ -194,7 +194,7 @@ impl World {
     ///
     /// # Errors
     /// As [`Self::within`].
-    pub(super) async fn gone(&self) -> Result<(), String> {
+    pub(crate) async fn gone(&self) -> Result<(), String> {
         self.within("gone", async |stack| stack.is_none()).await
     }
 
