@@ -2,7 +2,7 @@
 //!
 //! - [`queue`]: which objects are to be looked at, and when.
 //! - [`runner`]: workers, the store's watches that wake them, graceful stop.
-//! - [`reconcile`]: one round for one stack. Start reading there.
+//! - [`reconcile`]: one round for one stack. Start reading there; `sending` has its steps sent.
 //! - [`account`], [`accounts`]: the shared view of each CloudStack account, and what is on its way;
 //!   `jobs` and `pace` say when to ask what became of it, `breaker` what is not to be sent.
 //! - [`status`], [`machines`], [`journal`]: telling: status, `Machine` objects, events.
@@ -22,6 +22,7 @@ pub mod probe;
 pub mod queue;
 pub mod reconcile;
 pub mod runner;
+mod sending;
 pub mod status;
 
 use std::sync::{Arc, Mutex};

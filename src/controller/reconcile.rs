@@ -4,33 +4,26 @@
 //! among its arguments. Dropping it at any `.await` is safe: what matters is in the stack's
 //! ledger, which is stored before anything is sent.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
 use super::{
     Context,
-    account::{Account, Answer, Follow},
+    account::{Account, Answer},
     accounts::AccountError,
     audit,
-    breaker::Outcome,
     journal::{About, Entry},
-    machines,
-    queue::Urgency,
-    status,
+    machines, sending, status,
 };
 use crate::{
     cloud::{Cloud, CloudError, Connect},
-    plan::{self, Health, Input, Plan, Wait, check, settle},
+    plan::{self, Health, Input, Plan, check, settle},
     store::StoreError,
     types::{
-        action::{Action, Answers, TagKind},
-        id::{JobId, VmId},
+        action::Answers,
+        id::VmId,
         inventory::{Catalogue, Inventory},
         ledger::Ledger,
         machine::Machine,
@@ -309,7 +302,8 @@ async fn act_and_tell<K: Connect>(
     if paused {
         steps.clear();
     }
-    let again = hold_what_keeps_failing(account, &stack.key(), &mut steps, &mut decided.plan);
+    let again =
+        sending::hold_what_keeps_failing(account, &stack.key(), &mut steps, &mut decided.plan);
     let mut ledger = decided.plan.ledger.clone();
     let plain: Vec<_> = steps.iter().map(|step| step.step().clone()).collect();
     let jobs = settle::commit(&mut ledger, &plain, || cx.ids.next(), decided.now);
@@ -328,10 +322,11 @@ async fn act_and_tell<K: Connect>(
     account.recorded(&key, &decided.heard);
     tell_failures(cx, &stack, &decided.heard);
     let before = before.unwrap_or_default();
-    learn(cx, &stack, account, &before, &decided.plan.ledger);
+    sending::learn(cx, &stack, account, &before, &decided.plan.ledger);
     let quiet = steps.is_empty() && ledger != decided.ledger;
-    hand_over(account, &key, steps.into_iter().zip(jobs), &decided);
-    follow(account, &key, &decided, &ledger);
+    let seen = (&decided.ledger, &*decided.inventory);
+    sending::hand_over(account, &key, steps.into_iter().zip(jobs), seen);
+    sending::follow(account, &key, &decided.ledger, &ledger);
     machines::settle(cx, &stack, (decided.machines, &decided.plan), &ledger).await?;
     cx.probes.watch(&stack, &ledger, &decided.inventory);
     if finished(&stack, &decided.plan, &ledger) {
@@ -346,140 +341,6 @@ async fn act_and_tell<K: Connect>(
     let over = stack.paused_until().filter(|_| paused);
     let over = over.map(|until| elapsed(cx.clock.now(), until) + AT_ONCE);
     Ok(Next::After(over.map_or(next, |over| next.min(over))))
-}
-
-/// Takes out the steps that a breaker of the account holds back; says when to come back for them.
-fn hold_what_keeps_failing<C: Cloud>(
-    account: &Account<C>,
-    key: &ObjectKey,
-    steps: &mut Vec<check::CheckedStep>,
-    plan: &mut Plan,
-) -> Option<Timestamp> {
-    let commands: Vec<_> = steps
-        .iter()
-        .map(|step| step.step().action.command())
-        .collect();
-    let mut held = account.admit(key, &commands).into_iter();
-    let mut again: Option<Timestamp> = None;
-    steps.retain(|step| {
-        let step = step.step();
-        let Some(held) = held.next().flatten() else {
-            return true;
-        };
-        again = Some(again.map_or(held.again, |at| at.min(held.again)));
-        plan.waits.push(Wait {
-            subject: step.subject.clone(),
-            reason: status::BREAKER_OPEN,
-            message: held.why,
-            running: None,
-            since: None,
-        });
-        false
-    });
-    again
-}
-
-/// Has the account's breakers learn what became of the commands since the last round, and tells
-/// which of them opened or closed.
-fn learn<K: Connect>(
-    cx: &Context<K>,
-    stack: &ClearwaterStack,
-    account: &Account<K::Cloud>,
-    before: &Ledger,
-    after: &Ledger,
-) {
-    for turned in account.learn(&stack.key(), &Outcome::between(before, after)) {
-        let entry = match turned.why {
-            Some(why) => Entry::warning(status::BREAKER_OPEN, why),
-            None => {
-                let message = format!("{} works again", turned.command);
-                Entry::normal("BreakerClosed", message)
-            }
-        };
-        cx.journal.tell(About::object(stack), entry);
-        for key in turned.waiting {
-            cx.queue.add(key, Urgency::Change);
-        }
-        let name = &stack.spec.account_ref.name;
-        let account = ObjectKey::new(Kind::CloudAccount, &stack.metadata.namespace, name);
-        cx.queue.add(account, Urgency::Change);
-    }
-}
-
-/// Has steps sent that are recorded: first what is nearest to a machine that runs.
-fn hand_over<C: Cloud>(
-    account: &Account<C>,
-    key: &ObjectKey,
-    steps: impl Iterator<Item = (check::CheckedStep, JobId)>,
-    decided: &Decided,
-) {
-    let mut steps: Vec<_> = steps.collect();
-    steps.sort_by_key(|(step, _)| way_to_go(&step.step().action));
-    let mut first = BTreeSet::new();
-    let follow = |(step, job): (check::CheckedStep, JobId)| {
-        let action = &step.step().action;
-        let leads = others_wait(action, decided) && first.insert(action.command());
-        let follow = match (leads, action) {
-            (true, Action::StartVm { .. }) => Follow::FirstStart,
-            (true, _) => Follow::Leading,
-            (false, _) => Follow::Together,
-        };
-        (step, job, follow)
-    };
-    let steps: Vec<_> = steps.into_iter().map(follow).collect();
-    if !steps.is_empty() {
-        account.hand_over(key, steps);
-    }
-}
-
-/// How many kinds of command still lie between this one and a machine that runs. What serves no
-/// machine has the longest way.
-const fn way_to_go(action: &Action) -> u8 {
-    match action {
-        Action::StartVm { .. } => 0,
-        Action::Tag {
-            kind: TagKind::UserVm,
-            ..
-        }
-        | Action::EnableStaticNat { .. } => 1,
-        Action::DeployVm(_) => 2,
-        Action::CreateTier { .. } | Action::AssociateAddress { .. } => 3,
-        _ => 4,
-    }
-}
-
-/// Whether a command is on the way to the one machine that brings the tier up, for which all
-/// others wait; if so, the first of its kind is.
-fn others_wait(action: &Action, decided: &Decided) -> bool {
-    let mut records = decided.ledger.machines.values();
-    match action {
-        Action::AssociateAddress { .. } => records.all(|record| record.public_address.is_none()),
-        Action::DeployVm(_) => records.all(|record| record.vm.is_none()),
-        Action::EnableStaticNat { .. }
-        | Action::StartVm { .. }
-        | Action::Tag {
-            kind: TagKind::UserVm,
-            ..
-        } => {
-            let tier = decided.ledger.tier.as_ref();
-            let tier = tier.and_then(|tier| decided.inventory.networks.get(tier));
-            let down = tier.is_some_and(|tier| tier.state == "Allocated");
-            down && records.all(|record| record.started_at.is_none())
-        }
-        _ => false,
-    }
-}
-
-/// Has jobs of an earlier life followed, and those that were seen to end no longer.
-fn follow<C: Cloud>(account: &Account<C>, key: &ObjectKey, decided: &Decided, after: &Ledger) {
-    let open: BTreeSet<&JobId> = after.pending.iter().map(|pending| &pending.job).collect();
-    for pending in &decided.ledger.pending {
-        if !open.contains(&pending.job) {
-            account.settled(&pending.job);
-        } else if !pending.action.synchronous() {
-            account.follow(&pending.job, key, &pending.action, Follow::Together);
-        }
-    }
 }
 
 fn tell_failures<K: Connect>(cx: &Context<K>, stack: &ClearwaterStack, heard: &[Answer]) {

@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
 
-use super::{super::age::between, machine::MachineView, parts, stack::paused};
+use super::{super::age::between, budget::Budget, machine::MachineView, parts, stack::paused};
 use crate::types::{
-    ledger::{Failure, MachineRecord, Remediation},
+    ledger::Failure,
     machine::{MachineStatus, Phase},
     meta::{Condition, ConditionStatus, condition},
     stack::{
@@ -21,9 +21,6 @@ use crate::types::{
 
 /// Times further away than this are told with their date.
 const NEAR: Duration = Duration::from_secs(20 * 3600);
-
-/// Remediations of one machine are counted over this many hours.
-const WINDOW_HOURS: i64 = 1;
 
 /// The answers to the four questions, and what the reader may do.
 #[derive(Debug)]
@@ -64,35 +61,6 @@ enum Course<'a> {
     Idle,
 }
 
-/// Whose attempts to heal are counted.
-#[derive(Clone, Copy)]
-enum Budget {
-    Machine,
-    Role,
-    Stack,
-}
-
-impl Budget {
-    /// Whose budget a step says is used up, if it says so.
-    fn used_up(step: &StepReport) -> Option<Self> {
-        match step.action.as_str() {
-            "RemediationExhausted" => Some(Self::Machine),
-            "RoleRemediationExhausted" => Some(Self::Role),
-            "StackRemediationExhausted" => Some(Self::Stack),
-            _ => None,
-        }
-    }
-
-    /// The field of the manifest that sets it.
-    const fn field(self) -> &'static str {
-        match self {
-            Self::Machine => "spec.remediation.maxPerHour",
-            Self::Role => "spec.remediation.maxPerHourPerRole",
-            Self::Stack => "spec.remediation.maxPerHourPerStack",
-        }
-    }
-}
-
 /// Looks at a machine as of `now`.
 pub(super) fn diagnose(view: &MachineView<'_>, now: Timestamp) -> Diagnosis {
     let empty = MachineStatus::default();
@@ -109,10 +77,10 @@ pub(super) fn diagnose(view: &MachineView<'_>, now: Timestamp) -> Diagnosis {
     }
 }
 
-struct Case<'a> {
-    view: &'a MachineView<'a>,
+pub(super) struct Case<'a> {
+    pub(super) view: &'a MachineView<'a>,
     status: &'a MachineStatus,
-    now: Timestamp,
+    pub(super) now: Timestamp,
 }
 
 impl<'a> Case<'a> {
@@ -120,7 +88,7 @@ impl<'a> Case<'a> {
         self.view.stack.map(|stack| &stack.spec)
     }
 
-    fn remediation(&self) -> RemediationSpec {
+    pub(super) fn remediation(&self) -> RemediationSpec {
         self.spec()
             .map(|spec| spec.remediation.clone())
             .unwrap_or_default()
@@ -132,7 +100,7 @@ impl<'a> Case<'a> {
     }
 
     /// `11:59:20 UTC`, with the date where it is not about today.
-    fn clock(&self, at: Timestamp) -> String {
+    pub(super) fn clock(&self, at: Timestamp) -> String {
         let near = self.now.duration_since(at).unsigned_abs() < NEAR;
         let form = if near {
             "%H:%M:%S UTC"
@@ -143,7 +111,7 @@ impl<'a> Case<'a> {
     }
 
     /// `in 4s, at 12:00:04 UTC`.
-    fn when(&self, at: Timestamp) -> String {
+    pub(super) fn when(&self, at: Timestamp) -> String {
         match at > self.now {
             true => format!("in {}, at {}", between(self.now, at), self.clock(at)),
             false => format!("now ({})", self.clock(at)),
@@ -455,68 +423,6 @@ impl<'a> Case<'a> {
             "port {} answers, for which it has {}",
             probe.port, spec.remediation.startup_timeout
         ))
-    }
-
-    /// The rest of the ladder of remediation, and what is left of its budget.
-    fn ladder(&self) -> String {
-        let taken = self.recent(Budget::Machine).len();
-        let most = self.remediation().max_per_hour;
-        format!(
-            "If that does not help, harder means follow (reboot, new disk, new VM); {taken} of the \
-             {most} attempts an hour that spec.remediation.maxPerHour allows are used."
-        )
-    }
-
-    /// Whether no attempt of this hour is left.
-    fn spent(&self) -> bool {
-        self.recent(Budget::Machine).len() >= self.remediation().max_per_hour as usize
-    }
-
-    /// Records of the machines that share a budget with this one.
-    fn sharing(&self, budget: Budget) -> Vec<&'a MachineRecord> {
-        let (own, role) = (self.view.record(), self.view.machine.spec.role);
-        let all = self.view.stack.and_then(|stack| stack.status.as_ref());
-        let all = all.map(|status| status.ledger.machines.values());
-        let all = all.into_iter().flatten();
-        match budget {
-            Budget::Machine => own.into_iter().collect(),
-            Budget::Role => all.filter(|record| record.role == role).collect(),
-            Budget::Stack => all.collect(),
-        }
-    }
-
-    /// Attempts of the last hour that count against a budget, oldest first.
-    fn recent(&self, budget: Budget) -> Vec<&'a Remediation> {
-        let all = self.sharing(budget);
-        let all = all.into_iter().flat_map(|record| &record.remediations);
-        let mut recent: Vec<_> = all
-            .filter(|done| done.at + WINDOW_HOURS.hours() > self.now)
-            .collect();
-        recent.sort_by_key(|done| done.at);
-        recent
-    }
-
-    /// When the oldest attempts have left the window, so that there is budget again.
-    fn budget_again(&self, budget: Budget) -> String {
-        let recent = self.recent(budget);
-        let (spec, machines) = (self.remediation(), self.sharing(budget).len());
-        let most = match budget {
-            Budget::Machine => spec.max_per_hour as usize,
-            Budget::Role => spec.budget_of_role(machines),
-            Budget::Stack => spec.budget_of_stack(machines),
-        };
-        let frees = recent
-            .len()
-            .checked_sub(most.max(1))
-            .and_then(|at| recent.get(at));
-        match frees {
-            Some(frees) => format!(
-                "Weir tries again {}, when an hour has passed since the attempt at {}.",
-                self.when(frees.at + WINDOW_HOURS.hours()),
-                self.clock(frees.at)
-            ),
-            None => "Weir tries again with the next look.".to_owned(),
-        }
     }
 
     fn help(&self, course: &Course<'_>) -> Option<String> {

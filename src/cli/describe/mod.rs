@@ -3,6 +3,7 @@
 //! What is wrong comes before what is normal, and every line says since when. Reading is done
 //! here; the texts are pure functions of what was read.
 
+mod budget;
 mod diagnosis;
 mod machine;
 mod other;
