@@ -14,6 +14,7 @@ mod backend;
 mod disk;
 mod error;
 mod folder;
+mod history;
 mod memory;
 mod record;
 mod rehearsal;
