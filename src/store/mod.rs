@@ -134,6 +134,12 @@ impl Store {
         }
     }
 
+    /// The keys and values below.
+    #[must_use]
+    pub fn backend(&self) -> Arc<dyn Backend> {
+        Arc::clone(&self.backend)
+    }
+
     /// Draws uids from a seed, so that a test can repeat itself.
     #[must_use]
     pub fn with_uids_seeded(mut self, seed: u64) -> Self {

@@ -21,6 +21,7 @@ mod plane;
 mod recordings;
 mod rehearsal;
 mod rollout;
+mod store;
 mod teardown;
 mod world;
 mod worlds;
