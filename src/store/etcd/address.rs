@@ -63,7 +63,11 @@ impl EtcdConfig {
     /// how it is written.
     pub fn read(address: &str, files: &EtcdFiles) -> Result<Self, EtcdError> {
         let bad = |why: String| EtcdError::Address {
-            address: address.to_owned(),
+            // What stands before an `@` may be a password.
+            address: match address.rsplit_once('@') {
+                Some((_, rest)) => format!("…@{rest}"),
+                None => address.to_owned(),
+            },
             why,
         };
         let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
@@ -258,6 +262,7 @@ mod tests {
         ] {
             let told = read(address).unwrap_err();
             assert!(told.contains(why) && told.contains("--store"), "{told}");
+            assert!(!told.contains("secret"), "{told}");
         }
     }
 

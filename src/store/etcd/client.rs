@@ -12,7 +12,10 @@ use std::{
 use futures_util::{StreamExt, stream};
 use hyper::http::uri::PathAndQuery;
 use prost::Message;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 use tonic::{
     Request, Status, Streaming,
     client::Grpc,
@@ -71,6 +74,8 @@ pub(super) struct Client {
     prefix: String,
     user: Option<User>,
     current: Mutex<Current>,
+    /// The serial number of the present connection, for whoever has a stream on it; 0 for none.
+    live: watch::Sender<u64>,
     /// Held by whoever connects.
     connecting: tokio::sync::Mutex<()>,
     /// The cluster of the first member that was connected to.
@@ -83,6 +88,8 @@ struct Current {
     /// The member to try first.
     next: usize,
     made: u64,
+    /// When nobody could be connected to last, and why.
+    failed: Option<(Instant, Vec<(String, String)>)>,
 }
 
 /// A connection to a member that has a leader.
@@ -117,6 +124,7 @@ impl Client {
             prefix: config.prefix.clone(),
             user: config.user.clone(),
             current: Mutex::default(),
+            live: watch::Sender::new(0),
             connecting: tokio::sync::Mutex::default(),
             cluster: OnceLock::new(),
         })
@@ -221,17 +229,26 @@ impl Client {
         if current.link.as_ref().map(|link| link.serial) == Some(link.serial) {
             current.link = None;
             current.next = next % self.endpoints.len();
+            self.live.send_replace(0);
         }
+    }
+
+    /// Waits until a connection is given up, which is known before its streams have noticed.
+    pub(super) async fn given_up(&self, link: &Link) {
+        let mut live = self.live.subscribe();
+        // The sender lives as long as this client.
+        let _ = live.wait_for(|serial| *serial != link.serial).await;
     }
 
     /// The present connection, or a new one to the first member that can be used.
     ///
     /// # Errors
-    /// None could until `deadline`; each was tried once at least.
+    /// None could until `deadline`; each was tried once at least, by us or while we waited.
     pub(super) async fn link(&self, deadline: Instant) -> Result<Link, EtcdError> {
         if let Some(link) = self.current().link.clone() {
             return Ok(link);
         }
+        let since = Instant::now();
         let _turn = self.connecting.lock().await;
         loop {
             let first = {
@@ -239,23 +256,40 @@ impl Client {
                 if let Some(link) = current.link.clone() {
                     return Ok(link);
                 }
+                // Whoever had the turn before tried them all for us.
+                if let Some((at, tried)) = &current.failed
+                    && *at >= since
+                    && Instant::now() >= deadline
+                {
+                    let tried = tried.clone();
+                    return Err(EtcdError::Unreachable { tried });
+                }
                 current.next
             };
-            let mut tried = Vec::new();
-            for member in (0..self.endpoints.len()).map(|n| (first + n) % self.endpoints.len()) {
-                match self.connect(member).await {
-                    Ok(link) => {
-                        self.current().link = Some(link.clone());
-                        return Ok(link);
-                    }
-                    Err(why) => tried.push((self.endpoints[member].0.clone(), why)),
-                }
+            match self.connect_any(first).await {
+                Ok(link) => return Ok(link),
+                Err(tried) => self.current().failed = Some((Instant::now(), tried)),
             }
-            if Instant::now() >= deadline {
-                return Err(EtcdError::Unreachable { tried });
+            if Instant::now() < deadline {
+                sleep(PAUSE).await;
             }
-            sleep(PAUSE).await;
         }
+    }
+
+    /// Connects to the first member that can be used, from `first` on.
+    async fn connect_any(&self, first: usize) -> Result<Link, Vec<(String, String)>> {
+        let mut tried = Vec::new();
+        for member in (0..self.endpoints.len()).map(|n| (first + n) % self.endpoints.len()) {
+            match self.connect(member).await {
+                Ok(link) => {
+                    self.live.send_replace(link.serial);
+                    self.current().link = Some(link.clone());
+                    return Ok(link);
+                }
+                Err(why) => tried.push((self.endpoints[member].0.clone(), why)),
+            }
+        }
+        Err(tried)
     }
 
     async fn connect(&self, member: usize) -> Result<Link, String> {

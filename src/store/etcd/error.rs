@@ -220,8 +220,8 @@ pub(super) fn told(status: &Status, prefix: &str) -> String {
 /// Why a member cannot be connected to, with what helps.
 pub(super) fn unconnected(error: &(dyn Error + 'static), endpoint: &str) -> String {
     let text = chain(error);
-    let refused = find::<io::Error>(error)
-        .is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    let io = find::<io::Error>(error).map(io::Error::kind);
+    let tls = endpoint.starts_with("https:");
     let helps = match find::<rustls::Error>(error) {
         Some(rustls::Error::InvalidCertificate(_)) => {
             "is --etcd-ca the authority that signed its certificate, for this name?"
@@ -230,8 +230,15 @@ pub(super) fn unconnected(error: &(dyn Error + 'static), endpoint: &str) -> Stri
         Some(rustls::Error::AlertReceived(_)) => {
             "it wants another client certificate: check --etcd-cert and --etcd-key"
         }
-        _ if refused => "is etcd running there?",
-        None if endpoint.starts_with("http:") => "if it serves TLS there, write etcds://",
+        _ if io == Some(io::ErrorKind::ConnectionRefused) => "is etcd running there?",
+        _ if tls && io == Some(io::ErrorKind::UnexpectedEof) => {
+            "perhaps it speaks no TLS there: is it etcd://?"
+        }
+        // In TLS 1.3 a client is refused only after it has said all that it had to say.
+        None if tls && find::<Status>(error).is_some() => {
+            "perhaps it wants a client certificate, or another one: --etcd-cert and --etcd-key"
+        }
+        None if !tls => "if it serves TLS there, write etcds://",
         _ => return text,
     };
     format!("{text}; {helps}")
@@ -242,8 +249,11 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
-        let text = error.to_string();
-        if !texts.iter().any(|told| told.contains(&text)) {
+        let text = match error.downcast_ref::<Status>() {
+            Some(status) => status.message().to_owned(),
+            None => error.to_string(),
+        };
+        if !text.is_empty() && !texts.iter().any(|told| told.contains(&text)) {
             texts.push(text);
         }
         next = error.source();

@@ -101,7 +101,14 @@ impl Inner {
         let (link, mut answers) = self.client.open(WATCH, request).await?;
         let mut pending = Vec::new();
         loop {
-            let answer: WatchResponse = match answers.message().await {
+            let answer = tokio::select! {
+                biased;
+                answer = answers.message() => answer,
+                () = self.client.given_up(&link) => {
+                    return Err(EtcdError::Strange("its member does not answer".to_owned()));
+                }
+            };
+            let answer: WatchResponse = match answer {
                 Ok(Some(answer)) => answer,
                 Ok(None) => {
                     let over = tonic::Status::unavailable("the stream has ended");

@@ -264,13 +264,24 @@ impl Inner {
     }
 
     /// The revision of the last write in all of etcd.
+    ///
+    /// # Errors
+    /// etcd cannot be asked, or it has gone back behind what it told before.
     async fn latest(&self) -> Result<u64, EtcdError> {
+        let told = self.history.lock().reached().0;
         let request = RangeRequest {
             keys_only: true,
             ..only(self.key(MARK))
         };
         let answer: RangeResponse = self.client.call(RANGE, &request, Effect::Read).await?;
-        revision(answer.header)
+        let latest = revision(answer.header)?;
+        if latest >= told {
+            return Ok(latest);
+        }
+        Err(EtcdError::Strange(format!(
+            "etcd's revision went back from {told} to {latest}: was it restored from a backup? \
+             Restart Weir, and let clients list again"
+        )))
     }
 
     async fn version(&self) -> Result<ResourceVersion, EtcdError> {
@@ -315,15 +326,7 @@ impl Inner {
         };
         // A mark may be written twice.
         let answer: PutResponse = self.client.call(PUT, &request, Effect::Read).await?;
-        let mark = revision(answer.header)?;
-        let reached = self.history.lock().reached().0;
-        if mark <= reached {
-            return Err(EtcdError::Strange(format!(
-                "etcd's revision went back from {reached} to {mark}: was it restored from a \
-                 backup? Restart Weir, and let clients list again"
-            )));
-        }
-        Ok(mark)
+        revision(answer.header)
     }
 }
 

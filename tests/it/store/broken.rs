@@ -95,7 +95,15 @@ async fn a_member_that_hangs_is_left_for_another_one() {
     proxy.set(State::Mute);
     let entry = both.get("a/1").await.unwrap().unwrap();
     assert_eq!(entry.version, made);
-    put(&both, "a/1", "two", Expect::At(made)).await;
+    let changed = put(&both, "a/1", "two", Expect::At(made)).await;
+    // Its watch leaves it as well, before the connection is found dead.
+    let since = Instant::now();
+    assert_eq!(both.version().await.unwrap(), changed);
+    assert!(
+        since.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        since.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,11 +3,10 @@
 
 mod broken;
 mod cluster;
-mod controller;
 mod fence;
 mod proxy;
 mod safe;
-mod server;
+pub(crate) mod server;
 mod suite;
 
 use std::sync::Arc;

@@ -21,7 +21,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 const GLANCE: Duration = Duration::from_millis(20);
 
 /// One member of a cluster, running or not. Dropping it kills it.
-pub(super) struct Server {
+pub(crate) struct Server {
     words: Vec<String>,
     scheme: &'static str,
     port: u16,
@@ -31,7 +31,7 @@ pub(super) struct Server {
 }
 
 /// A cluster of one, once it serves; nothing where etcd is not installed.
-pub(super) async fn single() -> Option<Server> {
+pub(crate) async fn single() -> Option<Server> {
     single_with(&[]).await
 }
 
@@ -138,7 +138,7 @@ impl Server {
     }
 
     /// Starts it, on the data that it has.
-    pub(super) fn start(&self) {
+    pub(crate) fn start(&self) {
         let log = self.folder.with_extension("log");
         let log = File::options().create(true).append(true).open(log).unwrap();
         let child = Command::new("etcd")
@@ -154,7 +154,7 @@ impl Server {
     }
 
     /// Kills it with SIGKILL.
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         if let Some(mut child) = self.child.lock().unwrap().take() {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -166,7 +166,7 @@ impl Server {
     }
 
     /// As `--store` takes it.
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         let scheme = if self.scheme == "https" {
             "etcds"
         } else {
@@ -176,7 +176,7 @@ impl Server {
     }
 
     /// Waits until it is a member of a cluster that has a leader.
-    pub(super) async fn serves(&self) {
+    pub(crate) async fn serves(&self) {
         until("the member serves", async || {
             match self.metric("etcd_server_has_leader").await {
                 Some(1) => Ok(()),
