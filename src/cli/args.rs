@@ -489,7 +489,8 @@ pub enum LogFormat {
 /// See [`ServerCommand::Controller`].
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Example:\n  weir controller --state /var/lib/weir --listen 127.0.0.1:6443\n\n\
+    after_help = "Examples:\n  weir controller --state /var/lib/weir --listen 127.0.0.1:6443\n  \
+                  weir controller --store etcds://etcd-a,etcd-b,etcd-c/weir --etcd-ca ca.crt\n\n\
                   It makes its own certificate authority and writes DIR/kubeconfig."
 )]
 pub struct ControllerArgs {
@@ -502,6 +503,64 @@ pub struct ControllerArgs {
     /// How the log is written; what it tells follows $RUST_LOG.
     #[arg(long, value_enum, default_value_t)]
     pub log: LogFormat,
+    /// Where it keeps its objects.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// Where a controller keeps its objects, if not in its state directory.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Store")]
+pub struct StoreArgs {
+    /// An etcd that keeps the objects: etcd://HOST:PORT,HOST:PORT/PREFIX, or etcds:// for TLS.
+    /// Default: a database in `--state`.
+    #[arg(long, value_name = "URL", env = "WEIR_STORE", hide_env_values = true)]
+    pub store: Option<String>,
+    /// The authorities that sign etcd's certificates. Default: the system's.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WEIR_ETCD_CA",
+        hide_env_values = true,
+        requires = "store"
+    )]
+    pub etcd_ca: Option<PathBuf>,
+    /// The certificate that etcd knows this client by.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WEIR_ETCD_CERT",
+        hide_env_values = true,
+        requires = "store"
+    )]
+    pub etcd_cert: Option<PathBuf>,
+    /// The certificate's private key.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WEIR_ETCD_KEY",
+        hide_env_values = true,
+        requires = "store"
+    )]
+    pub etcd_key: Option<PathBuf>,
+    /// The user that etcd knows.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "WEIR_ETCD_USER",
+        hide_env_values = true,
+        requires = "store"
+    )]
+    pub etcd_user: Option<String>,
+    /// The user's password, on the first line of a file.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WEIR_ETCD_PASSWORD_FILE",
+        hide_env_values = true,
+        requires = "store"
+    )]
+    pub etcd_password_file: Option<PathBuf>,
 }
 
 /// See [`ServerCommand::Demo`].

@@ -54,6 +54,9 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(120);
 /// Time between two looks at an account that could not be looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
+/// How long a look at our own health may take: whoever asks waits a few seconds at most.
+const READY: Duration = Duration::from_secs(3);
+
 /// Time between two tries with keys that were denied: somebody has to change them, which wakes
 /// whoever waits, and knocking on in the meantime looks like an attack.
 const DENIED_PAUSE: Duration = Duration::from_secs(60);
@@ -480,6 +483,11 @@ async fn sweep<K: Connect>(cx: &Context<K>) {
 /// # Errors
 /// The reason, in words for people.
 pub async fn ready<K: Connect>(cx: &Context<K>) -> Result<(), String> {
+    let known = tokio::time::timeout(READY, unready(cx)).await;
+    known.unwrap_or_else(|_| Err(format!("the store did not answer within {READY:?}")))
+}
+
+async fn unready<K: Connect>(cx: &Context<K>) -> Result<(), String> {
     cx.store
         .check()
         .await

@@ -14,22 +14,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api,
-    cli::args::{ControllerArgs, LogFormat},
+    cli::args::{ControllerArgs, LogFormat, StoreArgs},
     clock::Clock,
     cloud::{
         Connect,
         cloudstack::{CloudStack, CloudStackConfig, Observer},
     },
     controller::{Context, Ids, reconcile, runner},
-    store::Store,
+    store::{Etcd, EtcdConfig, EtcdFiles, HISTORY, Store},
     telemetry::{self, Metrics},
     types::{account::CloudAccountSpec, core::Confidential, stack::ClearwaterStack},
 };
 
 /// What a controller is made from.
 pub struct ControllerConfig {
-    /// Where it keeps its database, keys and kubeconfig.
+    /// Where it keeps its keys and kubeconfig, and its database unless that is an etcd.
     pub state: PathBuf,
+    /// The etcd that keeps the objects, if one does.
+    pub etcd: Option<EtcdConfig>,
     /// Where its API listens.
     pub listen: SocketAddr,
     /// The time.
@@ -56,7 +58,7 @@ impl Controller {
     /// The state cannot be opened, the address cannot be bound, keys cannot be written. Nothing
     /// was changed then.
     pub async fn start(config: ControllerConfig) -> Result<Self> {
-        let store = Store::open(&config.state, config.clock.clone())?;
+        let store = open_store(&config).await?;
         let listener = TcpListener::bind(config.listen).await.with_context(|| {
             format!(
                 "cannot listen on {}: is another controller running there? --listen chooses \
@@ -111,6 +113,15 @@ impl Controller {
             tracing::warn!("stopped without waiting for everything; the ledger has what was sent");
         }
     }
+}
+
+async fn open_store(config: &ControllerConfig) -> Result<Store> {
+    let clock = config.clock.clone();
+    let Some(etcd) = &config.etcd else {
+        return Ok(Store::open(&config.state, clock)?);
+    };
+    let etcd = Etcd::connect(etcd, HISTORY).await?;
+    Ok(Store::with_backend(Arc::new(etcd), clock))
 }
 
 fn serve_api(
@@ -200,6 +211,19 @@ impl Observer for Counter {
     }
 }
 
+/// The etcd that was typed, if one was.
+fn etcd(args: StoreArgs) -> Result<Option<EtcdConfig>> {
+    let files = EtcdFiles {
+        ca: args.etcd_ca,
+        certificate: args.etcd_cert,
+        key: args.etcd_key,
+        user: args.etcd_user,
+        password: args.etcd_password_file,
+    };
+    let config = args.store.map(|address| EtcdConfig::read(&address, &files));
+    Ok(config.transpose()?)
+}
+
 /// `weir controller`.
 ///
 /// # Errors
@@ -213,6 +237,7 @@ pub async fn controller(args: ControllerArgs) -> Result<()> {
     let signal = super::stop_on_signal(&mut signals)?;
     let config = ControllerConfig {
         state: args.state,
+        etcd: etcd(args.store)?,
         listen: args.listen,
         clock: Clock::system(),
         ids: Ids::random(),

@@ -108,6 +108,7 @@ impl Stage {
         servers.spawn(async move { serving.serve(listener, token).await });
         let controller = Controller::start(ControllerConfig {
             state: state.to_owned(),
+            etcd: None,
             listen: ([127, 0, 0, 1], 0).into(),
             clock,
             ids: Ids::random(),

@@ -2,11 +2,12 @@
 //!
 //! A backend knows nothing of objects: it keeps bytes under keys, counts its writes, and can tell
 //! what was written since. What a write *means* is decided above, in [`super::rules`]. [`Disk`]
-//! keeps everything in sled, [`Memory`] in memory only; another one (etcd: `Txn` for [`Expect`],
-//! `Watch` with `prev_kv` for [`Backend::watch`]) changes nothing for the store's users.
+//! keeps everything in sled, [`Memory`] in memory only, [`Etcd`] in a cluster that several
+//! controllers share; to the store's users they are the same.
 //!
 //! [`Disk`]: super::disk::Disk
 //! [`Memory`]: super::memory::Memory
+//! [`Etcd`]: super::etcd::Etcd
 
 use std::{error::Error, fmt, sync::Arc};
 
@@ -23,8 +24,9 @@ pub type Changes = BoxStream<'static, Result<Arc<Change>, BackendError>>;
 
 /// Keys, values and versions.
 ///
-/// Each write takes the next version of one counter, which never goes back and never gives out a
-/// version twice, restarts and crashes included. Nobody sees a write, be it by reading or by
+/// Each write takes a later version of one counter, which never goes back and never gives out a
+/// version twice, restarts and crashes included; where others write there as well, some versions
+/// are none of ours. Nobody sees a write, be it by reading or by
 /// watching, before it would survive a crash.
 ///
 /// Reads are cancel-safe. A write whose future was dropped may or may not take effect.
@@ -44,8 +46,8 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Puts `value` under `key` and answers with the version of the write, once it is durable.
     ///
     /// # Errors
-    /// [`BackendError::Unexpected`]: nothing was written. [`BackendError::Failed`]: the write may
-    /// have taken effect.
+    /// [`BackendError::Unexpected`] and [`BackendError::Fenced`]: nothing was written.
+    /// [`BackendError::Failed`]: the write may have taken effect.
     fn put<'a>(&'a self, key: &'a str, value: Bytes, expect: Expect) -> Reply<'a, ResourceVersion>;
 
     /// Removes `key` and answers with the version of the removal, once it is durable.
@@ -65,7 +67,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// [`BackendError::Expired`]: `from` is older than the history.
     fn watch(&self, prefix: &str, from: ResourceVersion) -> Result<Changes, BackendError>;
 
-    /// The version of the last write.
+    /// The version of the last write. Every watch then has ready what was written up to it.
     ///
     /// # Errors
     /// [`BackendError::Failed`]: the backend can serve no reads, or takes no writes any more.
@@ -129,6 +131,9 @@ pub enum BackendError {
         /// The oldest version from which a watch can start.
         oldest: ResourceVersion,
     },
+    /// The writer no longer holds what it writes behind: nothing was written.
+    #[error("another controller leads now")]
+    Fenced,
     /// It could not be read or written.
     #[error("the database failed")]
     Failed(#[source] Box<dyn Error + Send + Sync>),

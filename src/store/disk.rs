@@ -20,7 +20,8 @@ use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::{
     backend::{Backend, BackendError, Change, Changes, Entry, Expect, Range, Reply},
-    table::{Group, Shared, Table, Write},
+    history::Shared,
+    table::{Group, Table, Write},
 };
 use crate::types::meta::ResourceVersion;
 
@@ -45,7 +46,7 @@ struct Inner {
     /// sled's data file, once more: sled's flush hands the pages to the kernel's write-out
     /// (`sync_file_range`), which does not empty the drive's own cache. `fdatasync` does.
     file: File,
-    shared: Shared,
+    shared: Shared<Table>,
     history: usize,
     /// Writes that wait for their turn. Each has a thread of tokio's blocking pool, which bounds
     /// their number (512 by default).
@@ -157,7 +158,7 @@ impl Inner {
     }
 
     fn decide(&self, queued: Vec<Queued>) -> (Vec<Decided>, Vec<Arc<Change>>) {
-        let table = self.shared.table();
+        let table = self.shared.lock();
         let mut group = Group::new(&table);
         let answers = queued
             .into_iter()
@@ -194,11 +195,11 @@ type Decided = (oneshot::Sender<Answer>, Answer);
 
 impl Backend for Disk {
     fn get<'a>(&'a self, key: &'a str) -> Reply<'a, Option<Entry>> {
-        Box::pin(ready(Ok(self.inner.shared.table().get(key))))
+        Box::pin(ready(Ok(self.inner.shared.lock().get(key))))
     }
 
     fn range<'a>(&'a self, prefix: &'a str) -> Reply<'a, Range> {
-        Box::pin(ready(Ok(self.inner.shared.table().range(prefix))))
+        Box::pin(ready(Ok(self.inner.shared.lock().range(prefix))))
     }
 
     fn put<'a>(&'a self, key: &'a str, value: Bytes, expect: Expect) -> Reply<'a, ResourceVersion> {
@@ -221,7 +222,7 @@ impl Backend for Disk {
         };
         Box::pin(ready(match broken {
             Some(why) => Err(BackendError::failed(why)),
-            None => Ok(self.inner.shared.table().version()),
+            None => Ok(self.inner.shared.lock().version()),
         }))
     }
 }

@@ -13,14 +13,15 @@ use bytes::Bytes;
 use super::{
     HISTORY,
     backend::{Backend, BackendError, Changes, Entry, Expect, Range, Reply},
-    table::{Group, Shared, Table, Write},
+    history::Shared,
+    table::{Group, Table, Write},
 };
 use crate::types::meta::ResourceVersion;
 
 /// Keys and values in memory.
 #[derive(Debug)]
 pub struct Memory {
-    shared: Shared,
+    shared: Shared<Table>,
     /// Held by the one write that is being decided.
     turn: Mutex<()>,
 }
@@ -38,7 +39,7 @@ impl Memory {
     fn write(&self, write: Write) -> Result<ResourceVersion, BackendError> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let (version, changes) = {
-            let table = self.shared.table();
+            let table = self.shared.lock();
             let mut group = Group::new(&table);
             (group.add(write)?, group.changes)
         };
@@ -55,11 +56,11 @@ impl Default for Memory {
 
 impl Backend for Memory {
     fn get<'a>(&'a self, key: &'a str) -> Reply<'a, Option<Entry>> {
-        Box::pin(ready(Ok(self.shared.table().get(key))))
+        Box::pin(ready(Ok(self.shared.lock().get(key))))
     }
 
     fn range<'a>(&'a self, prefix: &'a str) -> Reply<'a, Range> {
-        Box::pin(ready(Ok(self.shared.table().range(prefix))))
+        Box::pin(ready(Ok(self.shared.lock().range(prefix))))
     }
 
     fn put<'a>(&'a self, key: &'a str, value: Bytes, expect: Expect) -> Reply<'a, ResourceVersion> {
@@ -83,6 +84,6 @@ impl Backend for Memory {
     }
 
     fn version(&self) -> Reply<'_, ResourceVersion> {
-        Box::pin(ready(Ok(self.shared.table().version())))
+        Box::pin(ready(Ok(self.shared.lock().version())))
     }
 }

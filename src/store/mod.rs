@@ -1,8 +1,9 @@
 //! Desired objects and their statuses: durable, versioned and watchable.
 //!
 //! [`Store`] applies Kubernetes' rules to writes (`rules`) and keeps the results in a
-//! [`Backend`]: `disk` (sled, opened through `folder`) or `memory`. Both serve readers and
-//! watchers from a `table` in memory. `record` is how an object is written down.
+//! [`Backend`]: `disk` (sled, opened through `folder`), `memory` or `etcd`. The first two serve
+//! readers from a `table` in memory; all of them serve watchers from a `history` in memory.
+//! `record` is how an object is written down.
 //!
 //! The store does not validate specs, fill in defaults or collect dependents: that is done by
 //! whoever writes.
@@ -13,7 +14,9 @@
 mod backend;
 mod disk;
 mod error;
+mod etcd;
 mod folder;
+mod history;
 mod memory;
 mod record;
 mod rehearsal;
@@ -34,6 +37,7 @@ pub use self::{
     backend::{Backend, BackendError, Change, Changes, Entry, Expect, Range, Reply},
     disk::Disk,
     error::{Failure, StoreError},
+    etcd::{Etcd, EtcdConfig, EtcdError, EtcdFiles, Fence, Fenced, Lease},
     folder::OpenError,
     memory::Memory,
     watch::{ChangeKind, Watch, WatchEvent},
@@ -128,6 +132,12 @@ impl Store {
             clock,
             uids: Uids::System,
         }
+    }
+
+    /// The keys and values below.
+    #[must_use]
+    pub fn backend(&self) -> Arc<dyn Backend> {
+        Arc::clone(&self.backend)
     }
 
     /// Draws uids from a seed, so that a test can repeat itself.

@@ -22,6 +22,7 @@ mod plane;
 mod recordings;
 mod rehearsal;
 mod rollout;
+mod store;
 mod teardown;
 mod world;
 mod worlds;

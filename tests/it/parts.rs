@@ -1,4 +1,5 @@
-//! The controller against programs that nobody here wrote: promtool and kubectl.
+//! The controller against programs that nobody here wrote: promtool and kubectl. etcd has tests of
+//! its own, in `store`.
 
 use std::{
     io::Write,
@@ -32,6 +33,7 @@ pub(crate) fn present(program: &str) -> bool {
 async fn controller(state: &Path) -> Controller {
     let config = ControllerConfig {
         state: state.to_owned(),
+        etcd: None,
         listen: ([127, 0, 0, 1], 0).into(),
         clock: Clock::system(),
         ids: Ids::random(),

@@ -168,6 +168,8 @@ pub(super) struct Lab {
     sim: Server,
     /// The simulator's API.
     pub(super) endpoint: String,
+    /// More words for the controller.
+    words: Vec<String>,
     dir: tempfile::TempDir,
 }
 
@@ -186,6 +188,11 @@ impl Lab {
 
     /// The same in a folder that has something in it, with more words for the simulator.
     pub(super) fn on(dir: tempfile::TempDir, more: &[&str]) -> Self {
+        Self::with(dir, more, &[])
+    }
+
+    /// The same with more words for the controller, too.
+    pub(super) fn with(dir: tempfile::TempDir, more: &[&str], controller: &[&str]) -> Self {
         let words = ["sim", "--listen", "127.0.0.1:0", "--env-file", "sim.env"];
         // Tiers may lie in 127.0.0.0/8, and nothing answers there.
         let words = [&words[..], &["--answer", "none"]].concat();
@@ -197,17 +204,20 @@ impl Lab {
             let endpoint = variable(&text, "CLOUDSTACK_ENDPOINT").filter(|_| whole);
             endpoint.ok_or_else(|| format!("{text}\n{}", sim.log()))
         });
-        let controller = Self::controller(dir.path());
+        let words: Vec<_> = controller.iter().map(|word| (*word).to_owned()).collect();
         Self {
-            controller,
+            controller: Self::controller(dir.path(), &words),
             sim,
             endpoint,
+            words,
             dir,
         }
     }
 
-    fn controller(dir: &Path) -> Server {
+    fn controller(dir: &Path, more: &[String]) -> Server {
         let words = ["controller", "--state", "state", "--listen", "127.0.0.1:0"];
+        let more = more.iter().map(String::as_str);
+        let words: Vec<_> = words.into_iter().chain(more).collect();
         let mut server = Server::start(dir, "controller", &words);
         until("the controller answers", || {
             assert!(server.runs(), "{}", server.log());
@@ -219,7 +229,7 @@ impl Lab {
 
     /// Starts the controller again, on the same state.
     pub(super) fn restart(&mut self) {
-        self.controller = Self::controller(self.dir.path());
+        self.controller = Self::controller(self.dir.path(), &self.words);
     }
 
     /// Asks the controller's health endpoint: status and text.

@@ -12,6 +12,7 @@ mod told;
 mod account;
 mod describe;
 mod diff;
+mod etcd;
 mod input;
 mod manifests;
 mod rehearsal;
