@@ -51,6 +51,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     request_seconds: HistogramVec,
     governor_seconds: HistogramVec,
+    leading: IntGauge,
     jobs_in_flight: IntGaugeVec,
     breakers: IntGaugeVec,
     machines: IntGaugeVec,
@@ -212,11 +213,15 @@ impl Metrics {
         ))?;
         let queue_depth = IntGauge::new("weir_queue_depth", "Objects that wait to be reconciled.")?;
         registry.register(Box::new(queue_depth.clone()))?;
+        let help = "Whether this controller acts (1) or stands by (0).";
+        let leading = IntGauge::new("weir_leader", help)?;
+        registry.register(Box::new(leading.clone()))?;
         Ok(Self {
             reconciles: RECONCILES.counter(registry)?,
             reconcile_seconds: RECONCILE_SECONDS.seconds(registry)?,
             queue_seconds: QUEUE_SECONDS.seconds(registry)?,
             queue_depth,
+            leading,
             drift_seen: DRIFT_SEEN.counter(registry)?,
             drift_repaired: DRIFT_REPAIRED.counter(registry)?,
             repair_seconds: REPAIR_SECONDS.seconds(registry)?,
@@ -290,6 +295,11 @@ impl Metrics {
     /// The second opinion refused a step.
     pub fn refused(&self, command: &str) {
         self.refusals.with_label_values(&[command]).inc();
+    }
+
+    /// Sets whether this controller acts, or stands by.
+    pub fn set_leading(&self, leads: bool) {
+        self.leading.set(i64::from(leads));
     }
 
     /// Sets the number of objects that wait.

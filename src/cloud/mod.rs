@@ -7,6 +7,7 @@ pub mod cloudstack;
 
 use std::{collections::BTreeSet, error::Error, future::Future, time::Duration};
 
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::types::{
@@ -73,6 +74,17 @@ pub trait Cloud: Send + Sync + 'static {
         &self,
         since: Timestamp,
     ) -> impl Future<Output = Result<Vec<CloudEvent>, CloudError>> + Send;
+}
+
+/// Says whether this controller may change anything: of several, one may. Asked right before each
+/// command that changes something is sent, since a controller can be stopped for a minute at any
+/// line, and another one acts when it goes on.
+pub trait Guard: Send + Sync + 'static {
+    /// Whether a command may be sent now.
+    ///
+    /// # Errors
+    /// Why not, in words for people.
+    fn may_change(&self) -> BoxFuture<'_, Result<(), String>>;
 }
 
 /// Makes ports to CloudStack accounts.
@@ -175,6 +187,14 @@ pub enum CloudError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// Another controller acts in this one's place, as far as is known: the command was not sent.
+    #[error("{command} was not sent: {text}")]
+    NotLeading {
+        /// The command.
+        command: &'static str,
+        /// Why not.
+        text: String,
+    },
     /// No answer, or one that proves nothing (5xx, 530, a broken body).
     #[error("outcome of {command} unknown, it may have taken effect: {text}")]
     Uncertain {
@@ -235,6 +255,7 @@ impl CloudError {
             Self::Gone { .. } => "Gone",
             Self::NameHeld { .. } => "NameHeld",
             Self::Unreachable { .. } => "Unreachable",
+            Self::NotLeading { .. } => "NotLeading",
             Self::Uncertain { .. } => "OutcomeUnknown",
             Self::Capacity { .. } => "InsufficientCapacity",
             Self::InUse { .. } => "InUse",

@@ -29,6 +29,7 @@ fn refused(error: &CloudError) -> Submitted {
     match error {
         CloudError::Uncertain { .. } => Submitted::Uncertain { message },
         CloudError::Unreachable { .. }
+        | CloudError::NotLeading { .. }
         | CloudError::Rejected { .. }
         | CloudError::Gone { .. }
         | CloudError::NameHeld { .. }

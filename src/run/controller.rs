@@ -12,16 +12,17 @@ use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::leader::{self, Leading};
 use crate::{
     api,
     cli::args::{ControllerArgs, LogFormat, StoreArgs},
     clock::Clock,
     cloud::{
-        Connect,
+        Connect, Guard,
         cloudstack::{CloudStack, CloudStackConfig, Observer},
     },
     controller::{Context, Ids, reconcile, runner},
-    store::{Etcd, EtcdConfig, EtcdFiles, HISTORY, Store},
+    store::{Etcd, EtcdConfig, EtcdFiles, HISTORY, Leadership, Store},
     telemetry::{self, Metrics},
     types::{account::CloudAccountSpec, core::Confidential, stack::ClearwaterStack},
 };
@@ -58,7 +59,11 @@ impl Controller {
     /// The state cannot be opened, the address cannot be bound, keys cannot be written. Nothing
     /// was changed then.
     pub async fn start(config: ControllerConfig) -> Result<Self> {
-        let store = open_store(&config).await?;
+        let Opened {
+            store,
+            users,
+            leadership,
+        } = open(&config).await?;
         let listener = TcpListener::bind(config.listen).await.with_context(|| {
             format!(
                 "cannot listen on {}: is another controller running there? --listen chooses \
@@ -67,17 +72,31 @@ impl Controller {
             )
         })?;
         let address = listener.local_addr()?;
+        let guard = leadership.clone().map(|one| one as Arc<dyn Guard>);
         let connector = |metrics: &Metrics| Connector {
             clock: config.clock.clone(),
             metrics: metrics.clone(),
+            guard,
         };
         let (context, entries) = Context::new(store, config.clock.clone(), config.ids, connector);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let (served, kubeconfig) = serve_api(&config.state, listener, &context, &stop)?;
+        let (served, kubeconfig) = serve_api(&config.state, listener, (&context, users), &stop)?;
         tasks.spawn(served);
-        let running = runner::run(Arc::clone(&context), entries, stop.clone());
-        tasks.spawn(async move { running.await.context("the loop cannot read its store") });
+        let (looped, stopped) = (Arc::clone(&context), stop.clone());
+        tasks.spawn(async move {
+            let running = runner::run(Arc::clone(&looped), entries, stopped.clone());
+            let running = async move { running.await.context("the loop cannot read its store") };
+            match leadership {
+                None => {
+                    looped.metrics.set_leading(true);
+                    running.await
+                }
+                Some(leadership) => {
+                    leader::lead(leadership, address, &looped, running, stopped).await
+                }
+            }
+        });
         Ok(Self {
             address,
             kubeconfig,
@@ -115,19 +134,39 @@ impl Controller {
     }
 }
 
-async fn open_store(config: &ControllerConfig) -> Result<Store> {
+/// A store, and who writes to it.
+struct Opened {
+    /// What the loop writes to.
+    store: Store,
+    /// What users write to, whether this controller leads or not.
+    users: Store,
+    /// The claim to lead, where there can be others.
+    leadership: Option<Arc<Leading>>,
+}
+
+async fn open(config: &ControllerConfig) -> Result<Opened> {
     let clock = config.clock.clone();
     let Some(etcd) = &config.etcd else {
-        return Ok(Store::open(&config.state, clock)?);
+        let store = Store::open(&config.state, clock)?;
+        return Ok(Opened {
+            users: store.clone(),
+            store,
+            leadership: None,
+        });
     };
-    let etcd = Etcd::connect(etcd, HISTORY).await?;
-    Ok(Store::with_backend(Arc::new(etcd), clock))
+    let etcd = Arc::new(Etcd::connect(etcd, HISTORY).await?);
+    let leadership = Leadership::new(Arc::clone(&etcd), leader::LEASE);
+    Ok(Opened {
+        store: Store::with_backend(Arc::new(leadership.backend()), clock.clone()),
+        users: Store::with_backend(etcd, clock),
+        leadership: Some(Arc::new(Leading(leadership))),
+    })
 }
 
 fn serve_api(
     state: &Path,
     listener: TcpListener,
-    context: &Arc<Context<Connector>>,
+    (context, store): (&Arc<Context<Connector>>, Store),
     stop: &CancellationToken,
 ) -> Result<(BoxFuture<'static, Result<()>>, PathBuf)> {
     let address = listener.local_addr()?;
@@ -141,7 +180,7 @@ fn serve_api(
         &token,
     )?;
     let config = api::Config {
-        store: context.store.clone(),
+        store,
         tls,
         tokens: api::Tokens::admin(&token),
         clock: context.clock.clone(),
@@ -180,6 +219,7 @@ impl api::Hooks for Hooks {
 struct Connector {
     clock: Clock,
     metrics: Metrics,
+    guard: Option<Arc<dyn Guard>>,
 }
 
 impl Connect for Connector {
@@ -193,6 +233,7 @@ impl Connect for Connector {
     ) -> Result<CloudStack, String> {
         let config = CloudStackConfig {
             observer: Arc::new(Counter(self.metrics.clone())),
+            guard: self.guard.clone(),
             ..CloudStackConfig::of(spec, api_key, secret_key, &self.clock)
         };
         CloudStack::connect(config).map_err(|error| error.to_string())

@@ -5,6 +5,7 @@
 
 mod controller;
 mod demo;
+mod leader;
 mod live;
 mod sim;
 

@@ -37,7 +37,7 @@ pub use self::{
     backend::{Backend, BackendError, Change, Changes, Entry, Expect, Range, Reply},
     disk::Disk,
     error::{Failure, StoreError},
-    etcd::{Etcd, EtcdConfig, EtcdError, EtcdFiles, Fence, Fenced, Lease},
+    etcd::{Etcd, EtcdConfig, EtcdError, EtcdFiles, Fence, Fenced, Leadership, Lease},
     folder::OpenError,
     memory::Memory,
     watch::{ChangeKind, Watch, WatchEvent},

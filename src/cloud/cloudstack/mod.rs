@@ -33,7 +33,7 @@ use self::{
     signing::{Keys, Request},
     transport::Transport,
 };
-use super::{Cloud, CloudError, CloudEvent, Depth, Started};
+use super::{Cloud, CloudError, CloudEvent, Depth, Guard, Started};
 use crate::{
     clock::Clock,
     types::{
@@ -88,6 +88,8 @@ pub struct CloudStackConfig {
     pub clock: Clock,
     /// Told about every request.
     pub observer: Arc<dyn Observer>,
+    /// Asked before every command that changes something; nothing where there is one controller.
+    pub guard: Option<Arc<dyn Guard>>,
 }
 
 impl CloudStackConfig {
@@ -109,6 +111,7 @@ impl CloudStackConfig {
             limits: spec.limits.clone(),
             clock: clock.clone(),
             observer: Arc::new(Unobserved),
+            guard: None,
         }
     }
 }
@@ -139,6 +142,7 @@ pub struct CloudStack {
     governor: Governor,
     clock: Clock,
     observer: Arc<dyn Observer>,
+    guard: Option<Arc<dyn Guard>>,
     /// The name of the account that the keys belong to, learned from the first own row that is
     /// read: no command that every role may call tells it.
     owner: OnceLock<String>,
@@ -170,6 +174,7 @@ impl CloudStack {
             governor: Governor::new(&config.limits),
             clock: config.clock,
             observer: config.observer,
+            guard: config.guard,
             owner: OnceLock::new(),
         }
     }
@@ -190,6 +195,10 @@ impl CloudStack {
         let queued = Instant::now();
         let permit = self.governor.admit(priority).await;
         self.observer.governor_wait(queued.elapsed().as_secs_f64());
+        if let (Some(guard), Priority::Change | Priority::Bulk) = (&self.guard, priority) {
+            let refused = |text| CloudError::NotLeading { command, text };
+            guard.may_change().await.map_err(refused)?;
+        }
         let sent = Instant::now();
         // Signed only now, so that waiting does not eat up its validity.
         let signed = request.sign(&self.keys, self.clock.now());

@@ -6,7 +6,10 @@
 //! the same transaction as the write itself, so that a holder that slept through the end of its
 //! lease can write nothing, whatever it believes.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 
@@ -15,10 +18,12 @@ use super::{
     client::{Effect, revision},
     created_at,
     error::EtcdError,
+    only,
     wire::{
         Compare, LEASE_GRANT, LEASE_KEEP_ALIVE, LEASE_REVOKE, LeaseGrantRequest,
         LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseRevokeRequest,
-        LeaseRevokeResponse, PutRequest, Request, ResponseOp, TXN, Target, TxnRequest, TxnResponse,
+        LeaseRevokeResponse, PutRequest, RANGE, RangeResponse, Request, ResponseOp, TXN, Target,
+        TxnRequest, TxnResponse,
     },
 };
 use crate::{
@@ -40,11 +45,12 @@ pub struct Fence {
     created: i64,
 }
 
-/// The same keys and values, of which nothing is written but behind a fence.
+/// The same keys and values, of which nothing is written but behind a fence; and nothing at all
+/// before there is one.
 #[derive(Debug)]
 pub struct Fenced {
     etcd: Arc<Etcd>,
-    fence: Fence,
+    fence: Arc<OnceLock<Fence>>,
 }
 
 impl Etcd {
@@ -62,6 +68,15 @@ impl Etcd {
             inner: Arc::clone(&self.inner),
             id: answer.id,
         })
+    }
+
+    /// Whether somebody has the key `name`.
+    ///
+    /// # Errors
+    /// [`BackendError::Failed`]: nobody knows.
+    pub(super) async fn held(&self, name: &str) -> Result<bool, BackendError> {
+        let found = self.inner.get(&format!("{RESERVED}{name}")).await;
+        Ok(found.map_err(BackendError::failed)?.is_some())
     }
 
     /// Makes the key `name` for the holder of a lease; nothing where somebody else has it.
@@ -94,8 +109,20 @@ impl Etcd {
 
     /// A backend that writes only while the fence stands; see [`BackendError::Fenced`].
     #[must_use]
-    pub const fn fenced(self: Arc<Self>, fence: Fence) -> Fenced {
+    pub const fn fenced(self: Arc<Self>, fence: Arc<OnceLock<Fence>>) -> Fenced {
         Fenced { etcd: self, fence }
+    }
+
+    /// Whether a fence stands.
+    ///
+    /// # Errors
+    /// [`BackendError::Failed`]: nobody knows.
+    pub async fn stands(&self, fence: &Fence) -> Result<bool, BackendError> {
+        let request = only(fence.key.clone());
+        let answer = self.inner.client.call(RANGE, &request, Effect::Read).await;
+        let answer: RangeResponse = answer.map_err(BackendError::failed)?;
+        let created = answer.kvs.first().map(|kv| kv.create_revision);
+        Ok(created == Some(fence.created))
     }
 }
 
@@ -142,8 +169,16 @@ impl Lease {
 }
 
 impl Fenced {
-    fn stands(&self) -> Option<Compare> {
-        Some(created_at(self.fence.key.clone(), self.fence.created))
+    async fn write(
+        &self,
+        key: &str,
+        value: Option<Bytes>,
+        expect: Expect,
+    ) -> Result<ResourceVersion, BackendError> {
+        let fence = self.fence.get().ok_or(BackendError::Fenced)?;
+        let stands = created_at(fence.key.clone(), fence.created);
+        let inner = &self.etcd.inner;
+        inner.write(key, value, expect, Some(stands)).await
     }
 }
 
@@ -157,13 +192,11 @@ impl Backend for Fenced {
     }
 
     fn put<'a>(&'a self, key: &'a str, value: Bytes, expect: Expect) -> Reply<'a, ResourceVersion> {
-        let inner = &self.etcd.inner;
-        Box::pin(inner.write(key, Some(value), expect, self.stands()))
+        Box::pin(self.write(key, Some(value), expect))
     }
 
     fn remove<'a>(&'a self, key: &'a str, expect: Expect) -> Reply<'a, ResourceVersion> {
-        let inner = &self.etcd.inner;
-        Box::pin(inner.write(key, None, expect, self.stands()))
+        Box::pin(self.write(key, None, expect))
     }
 
     fn watch(&self, prefix: &str, from: ResourceVersion) -> Result<Changes, BackendError> {

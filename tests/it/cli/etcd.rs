@@ -10,7 +10,7 @@ use super::{
 use crate::store::server::{self, Server};
 
 /// Runs what is asynchronous, from a test that has no runtime of its own.
-fn now<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn now<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -18,7 +18,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(future)
 }
 
-fn lab_on(etcd: &Server) -> Lab {
+pub(super) fn lab_on(etcd: &Server) -> Lab {
     let dir = tempfile::tempdir().unwrap();
     let words = ["--store", &etcd.address()];
     Lab::with(dir, &["--profile", "lab"], &words)
@@ -35,7 +35,7 @@ fn lose_the_machine(lab: &mut Lab) {
     lab.restart();
 }
 
-fn machines(lab: &Lab) -> usize {
+pub(super) fn machines(lab: &Lab) -> usize {
     let listed = lab.cloud("listVirtualMachines", &[("listall", "true")]);
     listed["virtualmachine"].as_array().map_or(0, Vec::len)
 }

@@ -7,6 +7,7 @@
 //! seen.
 
 mod lab;
+mod leader;
 mod told;
 
 mod account;

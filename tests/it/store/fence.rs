@@ -1,14 +1,21 @@
 //! Leases and fences: of several that would write, one does.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use weir::store::{Backend, BackendError, Expect};
+use weir::store::{Backend, BackendError, Etcd, Expect, Fence, Fenced};
 
 use super::{
     etcd,
     server::{self, until},
     suite::{bytes, put},
 };
+
+fn fenced(etcd: &Arc<Etcd>, fence: Fence) -> Fenced {
+    Arc::clone(etcd).fenced(Arc::new(OnceLock::from(fence)))
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_lost_its_lease_writes_nothing_any_more() {
@@ -18,7 +25,7 @@ async fn whoever_lost_its_lease_writes_nothing_any_more() {
     let (one, two) = (etcd(&server).await, etcd(&server).await);
     let lease = one.lease(Duration::from_secs(60)).await.unwrap();
     let held = one.hold("leader", bytes("one"), &lease).await.unwrap();
-    let first = Arc::clone(&one).fenced(held.expect("nobody has it"));
+    let first = fenced(&one, held.expect("nobody has it"));
     let made = put(&first, "a/1", "one", Expect::Absent).await;
     assert!(lease.renew().await.unwrap().is_some());
 
@@ -30,7 +37,7 @@ async fn whoever_lost_its_lease_writes_nothing_any_more() {
     assert!(matches!(gone, Err(BackendError::Fenced)), "{gone:?}");
 
     let held = two.hold("leader", bytes("two"), &other).await.unwrap();
-    let second = two.fenced(held.expect("it is free"));
+    let second = fenced(&two, held.expect("it is free"));
     // The key is there again, but it is not the one that the first holder made.
     for expect in [Expect::At(made), Expect::Any] {
         let late = first.put("a/1", bytes("late"), expect).await;
@@ -54,7 +61,7 @@ async fn a_lease_that_is_not_renewed_ends_by_itself() {
     let one = etcd(&server).await;
     let lease = one.lease(Duration::from_secs(1)).await.unwrap();
     let held = one.hold("leader", bytes("one"), &lease).await.unwrap();
-    let fenced = Arc::clone(&one).fenced(held.expect("nobody has it"));
+    let fenced = fenced(&one, held.expect("nobody has it"));
     until("the lease ends", async || {
         match fenced.put("a/1", bytes("x"), Expect::Any).await {
             Err(BackendError::Fenced) => Ok(()),

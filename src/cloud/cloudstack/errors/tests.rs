@@ -455,6 +455,7 @@ async fn ask_for_a_job(reply: Reply) -> Result<Answer, CloudError> {
         limits: Limits::default(),
         clock: Clock::system(),
         observer: Arc::new(Unobserved),
+        guard: None,
     });
     let job = Question::Job(JobId::new("00000000-0000-0000-0000-000000000000"));
     client.unwrap().ask(&job).await

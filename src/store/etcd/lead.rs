@@ -1,0 +1,167 @@
+//! Leadership: of several controllers on one etcd, one acts, and the others stand by.
+//!
+//! Whoever makes the key of the leader holds it while it renews its lease. The lease is counted by
+//! etcd and, more strictly, here: from the moment at which a renewal was asked for. So the leader
+//! stops before anybody else can begin. One that was stopped for a minute at any line finds its time
+//! over when it goes on, and asks etcd besides before it changes anything.
+
+use std::{
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    Etcd,
+    fence::{Fence, Fenced, Lease},
+};
+use crate::store::backend::BackendError;
+
+/// The key that the leader makes.
+const KEY: &str = "leader";
+
+/// How often one that stands by tries to lead.
+const TRY: Duration = Duration::from_secs(1);
+
+/// The claim of one controller to be the one that acts, from the first try to the loss. It is made
+/// once: whoever lost it starts anew, with nothing in memory.
+#[derive(Debug)]
+pub struct Leadership {
+    etcd: Arc<Etcd>,
+    /// For how long a renewal holds.
+    time: Duration,
+    fence: Arc<OnceLock<Fence>>,
+    /// Until when the lease holds for sure; nothing before it was taken.
+    until: Mutex<Option<Instant>>,
+}
+
+impl Leadership {
+    /// A claim that is not made yet, with a lease of `time`, in whole seconds of at least one.
+    #[must_use]
+    pub fn new(etcd: Arc<Etcd>, time: Duration) -> Self {
+        Self {
+            etcd,
+            time,
+            fence: Arc::default(),
+            until: Mutex::default(),
+        }
+    }
+
+    /// The keys and values, which can be written only while this controller leads.
+    #[must_use]
+    pub fn backend(&self) -> Fenced {
+        Arc::clone(&self.etcd).fenced(Arc::clone(&self.fence))
+    }
+
+    /// Waits until this controller leads, however long that takes. `holder` is who it is, for
+    /// people. Cancel-safe: what was taken ends by itself.
+    pub async fn take(&self, holder: &str) -> Lease {
+        loop {
+            match self.try_to_lead(holder).await {
+                Ok(Some(lease)) => return lease,
+                Ok(None) => {}
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "cannot ask etcd who leads");
+                }
+            }
+            sleep(TRY).await;
+        }
+    }
+
+    async fn try_to_lead(&self, holder: &str) -> Result<Option<Lease>, BackendError> {
+        if self.etcd.held(KEY).await? {
+            return Ok(None);
+        }
+        let asked = Instant::now();
+        let lease = self.etcd.lease(self.time).await?;
+        let name = Bytes::copy_from_slice(holder.as_bytes());
+        let Some(fence) = self.etcd.hold(KEY, name, &lease).await? else {
+            lease.revoke().await?;
+            return Ok(None);
+        };
+        self.holds_until(asked + self.time);
+        // Set once: a claim is taken once.
+        let _ = self.fence.set(fence);
+        Ok(Some(lease))
+    }
+
+    /// Renews the lease until that fails for too long; gives why. From then on nothing is changed.
+    pub async fn keep(&self, lease: &Lease) -> String {
+        let mut trouble = String::new();
+        loop {
+            let until = self.until().unwrap_or_else(Instant::now);
+            let asked = Instant::now();
+            let Some(left) = until
+                .checked_duration_since(asked)
+                .filter(|left| !left.is_zero())
+            else {
+                return format!("its lease ended{trouble}");
+            };
+            match timeout(left, lease.renew()).await {
+                Ok(Ok(Some(time))) => {
+                    self.holds_until(asked + time.min(self.time));
+                    trouble.clear();
+                    sleep(self.time / 3).await;
+                }
+                Ok(Ok(None)) => {
+                    self.ends();
+                    return "etcd ended its lease".to_owned();
+                }
+                Ok(Err(error)) => {
+                    trouble = format!(", which could not be renewed: {}", chain(&error));
+                    sleep(self.time / 10).await;
+                }
+                Err(_) => ", which could not be renewed in time".clone_into(&mut trouble),
+            }
+        }
+    }
+
+    /// Whether this controller leads for sure.
+    ///
+    /// # Errors
+    /// Why it is not sure, in words for people.
+    pub async fn sure(&self) -> Result<(), String> {
+        self.in_time()?;
+        let fence = self.fence.get().ok_or("this controller does not lead")?;
+        match self.etcd.stands(fence).await {
+            Ok(true) => self.in_time(),
+            Ok(false) => {
+                self.ends();
+                Err("another controller leads now".to_owned())
+            }
+            Err(error) => Err(format!("etcd does not say who leads: {}", chain(&error))),
+        }
+    }
+
+    fn in_time(&self) -> Result<(), String> {
+        match self.until() {
+            Some(until) if until > Instant::now() => Ok(()),
+            Some(_) => Err("this controller's lease ended, so another one may lead".to_owned()),
+            None => Err("this controller does not lead".to_owned()),
+        }
+    }
+
+    fn until(&self) -> Option<Instant> {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn holds_until(&self, until: Instant) {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    fn ends(&self) {
+        self.holds_until(Instant::now());
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &BackendError) -> String {
+    let error: &dyn std::error::Error = error;
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut told: Vec<String> = causes.map(ToString::to_string).collect();
+    told.dedup();
+    told.join(": ")
+}
