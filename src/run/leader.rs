@@ -66,8 +66,9 @@ pub(super) async fn lead<K: Connect>(
     }
     let ended = tokio::select! {
         ended = running => ended,
-        why = leading.0.keep(&lease) => Err(anyhow!(
-            "this controller no longer leads: {why}; started again, it stands by"
+        () = leading.0.keep(&lease) => Err(anyhow!(
+            "this controller no longer leads: its lease ended before it was renewed; started \
+             again, it stands by"
         )),
     };
     cx.metrics.set_leading(false);

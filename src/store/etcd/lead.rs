@@ -88,34 +88,24 @@ impl Leadership {
         Ok(Some(lease))
     }
 
-    /// Renews the lease until that fails for too long; gives why. From then on nothing is changed.
-    pub async fn keep(&self, lease: &Lease) -> String {
-        let mut trouble = String::new();
+    /// Renews the lease until etcd says that it is over. While etcd cannot be asked, this goes on,
+    /// and nothing is changed.
+    pub async fn keep(&self, lease: &Lease) {
         loop {
-            let until = self.until().unwrap_or_else(Instant::now);
             let asked = Instant::now();
-            let Some(left) = until
-                .checked_duration_since(asked)
-                .filter(|left| !left.is_zero())
-            else {
-                return format!("its lease ended{trouble}");
-            };
-            match timeout(left, lease.renew()).await {
-                Ok(Ok(Some(time))) => {
-                    self.holds_until(asked + time.min(self.time));
-                    trouble.clear();
-                    sleep(self.time / 3).await;
-                }
+            match timeout(self.time, lease.renew()).await {
+                Ok(Ok(Some(time))) => self.holds_until(asked + time.min(self.time)),
                 Ok(Ok(None)) => {
                     self.ends();
-                    return "etcd ended its lease".to_owned();
+                    return;
                 }
                 Ok(Err(error)) => {
-                    trouble = format!(", which could not be renewed: {}", chain(&error));
-                    sleep(self.time / 10).await;
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "the lease of the leader was not renewed");
                 }
-                Err(_) => ", which could not be renewed in time".clone_into(&mut trouble),
+                Err(_) => tracing::warn!("the lease of the leader was not renewed in time"),
             }
+            sleep(self.time / 3).await;
         }
     }
 

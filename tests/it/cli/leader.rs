@@ -91,7 +91,7 @@ fn a_leader_that_sleeps_is_replaced_and_changes_nothing_when_it_wakes() {
         lab.variable("CLOUDSTACK_SECRET_TENANT"),
     ];
     let account = account("cloud", &lab.endpoint, &keys[0], &keys[1]);
-    let slow = account.replace("requestsPerSecond: 500", "requestsPerSecond: 5");
+    let slow = account.replace("requestsPerSecond: 500", "requestsPerSecond: 12");
     assert_ne!(slow, account);
     lab.apply("default", &slow).done();
     let former = leads(&lab);
