@@ -208,7 +208,9 @@ pub(super) fn told(status: &Status, prefix: &str) -> String {
             "run etcdctl defrag and etcdctl alarm disarm, or raise its --quota-backend-bytes"
                 .to_owned()
         }
-        Code::InvalidArgument if has("request is too large") => {
+        Code::InvalidArgument | Code::ResourceExhausted
+            if has("request is too large") || has("larger than max") =>
+        {
             "raise its --max-request-bytes, or make the object smaller".to_owned()
         }
         Code::Unimplemented => "it is no etcd of version 3.4 or later".to_owned(),

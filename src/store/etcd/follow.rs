@@ -224,3 +224,115 @@ fn signed(version: u64) -> Result<i64, EtcdError> {
     i64::try_from(version)
         .map_err(|_| EtcdError::Strange(format!("version {version} is more than etcd counts")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::etcd::{EtcdConfig, EtcdFiles, wire::KeyValue, wire::ResponseHeader};
+
+    /// A backend that is connected to nobody.
+    fn inner() -> Inner {
+        let config = EtcdConfig::read("etcd://127.0.0.1", &EtcdFiles::default());
+        Inner::new(&config.unwrap(), 100).unwrap()
+    }
+
+    fn kv(key: &str, mod_revision: i64, version: i64) -> KeyValue {
+        KeyValue {
+            key: format!("/weir/{key}").into(),
+            mod_revision,
+            version,
+            ..KeyValue::default()
+        }
+    }
+
+    /// A put: of a new key where `version` is 1, else over a previous value.
+    fn put(key: &str, mod_revision: i64, version: i64) -> Event {
+        Event {
+            r#type: 0,
+            kv: Some(kv(key, mod_revision, version)),
+            prev_kv: (version > 1).then(|| kv(key, 1, version - 1)),
+        }
+    }
+
+    fn answer(revision: i64, fragment: bool, events: Vec<Event>) -> WatchResponse {
+        WatchResponse {
+            header: Some(ResponseHeader {
+                revision,
+                ..ResponseHeader::default()
+            }),
+            fragment,
+            events,
+            ..WatchResponse::default()
+        }
+    }
+
+    fn reached(inner: &Inner) -> u64 {
+        inner.history.lock().reached().0
+    }
+
+    #[tokio::test]
+    async fn a_revision_in_two_parts_is_told_when_it_is_whole() {
+        let (inner, mut pending) = (inner(), Vec::new());
+        let first = vec![put("a/1", 5, 1), put("a/2", 7, 1)];
+        inner.hear(answer(9, true, first), &mut pending).unwrap();
+        assert_eq!(reached(&inner), 5, "7 may go on");
+        let rest = vec![put("a/3", 7, 1)];
+        inner.hear(answer(9, false, rest), &mut pending).unwrap();
+        assert_eq!(reached(&inner), 7, "what comes up to 9 is still to be told");
+        let mut watch = inner.history.watch("a/", ResourceVersion(0)).unwrap();
+        let mut keys = Vec::new();
+        for _ in 0..3 {
+            let change = futures_util::StreamExt::next(&mut watch).await;
+            keys.push(change.unwrap().unwrap().key.clone());
+        }
+        assert_eq!(keys, ["a/1", "a/2", "a/3"]);
+    }
+
+    #[test]
+    fn progress_is_how_far_a_quiet_watch_is() {
+        let (inner, mut pending) = (inner(), Vec::new());
+        inner.hear(answer(9, false, vec![]), &mut pending).unwrap();
+        assert_eq!(reached(&inner), 9);
+        let mark = vec![put(".mark", 11, 4)];
+        inner.hear(answer(12, false, mark), &mut pending).unwrap();
+        assert_eq!(
+            reached(&inner),
+            11,
+            "a mark is no change, but it is heard of"
+        );
+        assert_eq!(inner.history.lock().oldest().0, 0);
+    }
+
+    #[test]
+    fn a_change_whose_previous_value_is_gone_is_not_told_as_a_new_key() {
+        let deleted = Event {
+            r#type: Event::DELETE,
+            prev_kv: None,
+            ..put("a/1", 8, 0)
+        };
+        let changed = Event {
+            prev_kv: None,
+            ..put("a/1", 8, 3)
+        };
+        for half in [deleted, changed] {
+            let (inner, mut pending) = (inner(), Vec::new());
+            let events = vec![put("a/1", 5, 1), half, put("a/2", 9, 1)];
+            inner.hear(answer(9, false, events), &mut pending).unwrap();
+            assert!(inner.history.watch("a/", ResourceVersion(7)).is_err());
+            assert!(inner.history.watch("a/", ResourceVersion(8)).is_ok());
+            assert_eq!(reached(&inner), 9);
+        }
+    }
+
+    #[test]
+    fn what_was_told_already_breaks_the_stream() {
+        let (inner, mut pending) = (inner(), Vec::new());
+        let events = vec![put("a/1", 5, 1)];
+        inner.hear(answer(5, false, events), &mut pending).unwrap();
+        let again = answer(5, false, vec![put("a/1", 5, 1)]);
+        assert!(inner.hear(again, &mut pending).is_err());
+        let disordered = answer(9, false, vec![put("a/1", 9, 2), put("a/2", 8, 1)]);
+        assert!(inner.hear(disordered, &mut pending).is_err());
+        assert_eq!(reached(&inner), 5);
+    }
+}

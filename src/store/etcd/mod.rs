@@ -95,13 +95,7 @@ impl Etcd {
     /// # Errors
     /// No member can be used, it refuses the user, or what is there was written by a newer Weir.
     pub async fn connect(config: &EtcdConfig, history: usize) -> Result<Self, EtcdError> {
-        let inner = Arc::new(Inner {
-            client: Client::new(config)?,
-            prefix: config.prefix.clone(),
-            history: Shared::new(History::after(0, history)),
-            keep: history,
-            marking: tokio::sync::Mutex::default(),
-        });
+        let inner = Arc::new(Inner::new(config, history)?);
         inner.client.link(Instant::now()).await?;
         inner.check_format().await?;
         let mut tasks = JoinSet::new();
@@ -117,6 +111,16 @@ impl Etcd {
 }
 
 impl Inner {
+    fn new(config: &EtcdConfig, history: usize) -> Result<Self, EtcdError> {
+        Ok(Self {
+            client: Client::new(config)?,
+            prefix: config.prefix.clone(),
+            history: Shared::new(History::after(0, history)),
+            keep: history,
+            marking: tokio::sync::Mutex::default(),
+        })
+    }
+
     /// Says in etcd how things are written, or sees whether it is written as is understood here.
     async fn check_format(&self) -> Result<(), EtcdError> {
         let (key, value) = FORMAT;

@@ -133,6 +133,47 @@ async fn a_watch_goes_on_after_a_cut_and_misses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn large_values_come_in_parts() {
+    let Some(server) = server::single().await else {
+        return;
+    };
+    let proxy = Proxy::to(server.host()).await;
+    let behind = connect(&format!("etcd://{}", proxy.host()), HISTORY).await;
+    let direct = etcd(&server).await;
+    let from = behind.version().await.unwrap();
+    let mut watch = behind.watch("a/", from).unwrap();
+    proxy.set(State::Cut);
+    // 40 MB, of which 32 MiB are taken at a time, and 1.5 MiB in one answer of a watch.
+    let value = "x".repeat(400_000);
+    let mut written = Vec::new();
+    for number in 0..100 {
+        let key = format!("a/{number:03}");
+        written.push(put(&*direct, &key, &value, Expect::Absent).await);
+    }
+    for number in 0..10 {
+        let key = format!("a/{number:03}");
+        written.push(put(&*direct, &key, &value, Expect::Any).await);
+    }
+    proxy.set(State::Open);
+    let seen = take(&mut watch, written.len()).await;
+    assert!(
+        seen.iter()
+            .all(|change| change.value.as_ref().unwrap().len() == value.len())
+    );
+    let seen: Vec<_> = seen.iter().map(|change| change.version).collect();
+    assert_eq!(seen, written);
+    let listed = behind.range("a/").await.unwrap();
+    assert_eq!(listed.entries.len(), 100);
+    let too_large = behind
+        .put("a/1", bytes(&"x".repeat(2 << 20)), Expect::Any)
+        .await;
+    let Err(BackendError::Failed(why)) = too_large else {
+        panic!("{too_large:?}");
+    };
+    assert!(why.to_string().contains("--max-request-bytes"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_watch_that_missed_what_was_compacted_expires_and_another_one_starts() {
     let Some(server) = server::single().await else {
         return;

@@ -8,8 +8,8 @@ use serde_json::json;
 use weir::{
     clock::Clock,
     store::{
-        Backend, BackendError, Change, ChangeKind, Changes, Deleted, Expect, Preconditions, Store,
-        StoreError,
+        Backend, BackendError, Change, ChangeKind, Changes, Deleted, Entry, Expect, Preconditions,
+        Store, StoreError,
     },
     types::meta::{Kind, Object, ResourceVersion},
 };
@@ -127,6 +127,31 @@ async fn a_range_is_one_moment(backend: &dyn Backend) {
     assert_eq!(versions.len(), wanted.len());
     assert_eq!(backend.range("").await.unwrap().entries.len(), count + 3);
     assert!(backend.range("c/").await.unwrap().entries.is_empty());
+    // The first and the last are written in turns, while the range is read.
+    let number =
+        |entry: &Entry| -> u64 { std::str::from_utf8(&entry.value).unwrap().parse().unwrap() };
+    put(backend, "a/0599", "0", Expect::Any).await;
+    put(backend, "a/0000", "0", Expect::Any).await;
+    let writer = async {
+        for round in 1.. {
+            put(backend, "a/0000", &round.to_string(), Expect::Any).await;
+            put(backend, "a/0599", &round.to_string(), Expect::Any).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let reader = async {
+        for _ in 0..50 {
+            let entries = backend.range("a/").await.unwrap().entries;
+            let (first, last) = (number(&entries[0].1), number(&entries[count - 1].1));
+            assert!(first == last || first == last + 1, "{first} and {last}");
+            // A backend that never waits would have the writer wait for ever.
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = writer => {}
+        () = reader => {}
+    }
 }
 
 async fn a_watch_tells_each_change_once(backend: &dyn Backend) {
