@@ -14,7 +14,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 
-use super::backend::{BackendError, Change, Changes, Entry, Expect, Range};
+use super::{
+    backend::{BackendError, Change, Changes, Entry, Expect, Range},
+    seal::Seal,
+};
 use crate::types::meta::ResourceVersion;
 
 /// Changes that a watcher takes out of the history at a time: enough to make a turn of the lock
@@ -192,6 +195,19 @@ impl<'a> Group<'a> {
             previous: present.map(|entry| entry.value),
         }));
         Ok(version)
+    }
+
+    /// The seal over what will be there after the group, from that over what is there now.
+    pub(super) fn sealed(&self, seal: Seal) -> Seal {
+        self.heads.iter().fold(seal, |mut seal, (key, head)| {
+            if let Some(present) = self.table.entries.get(key) {
+                seal = seal.without(key, present.version);
+            }
+            match head {
+                Some(head) => seal.with(key, head.version),
+                None => seal,
+            }
+        })
     }
 }
 
