@@ -456,7 +456,7 @@ pub async fn ready<K: Connect>(cx: &Context<K>) -> Result<(), String> {
     cx.store
         .check()
         .await
-        .map_err(|error| format!("the store cannot be read: {error}"))?;
+        .map_err(|error| error.with_causes())?;
     let accounts: Vec<CloudAccount> = cx
         .store
         .list_as(None)
