@@ -18,6 +18,7 @@ mod kill;
 mod limits;
 mod parts;
 mod plane;
+mod processes;
 mod recordings;
 mod rehearsal;
 mod rollout;
