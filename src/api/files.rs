@@ -1,7 +1,7 @@
 //! Files that only their owner may read, replaced as a whole or not at all.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
@@ -24,7 +24,12 @@ pub(super) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
             file.write_all(content)?;
             file.sync_all()
         })
-        .and_then(|()| fs::rename(&beside, path));
+        .and_then(|()| fs::rename(&beside, path))
+        // The new name is to last as well.
+        .and_then(|()| match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+            _ => Ok(()),
+        });
     if written.is_err() {
         // The error that matters is the first one.
         let _ = fs::remove_file(&beside);

@@ -203,7 +203,7 @@ pub(super) fn refused(error: StoreError) -> Status {
         )),
         error => {
             tracing::error!(error = &error as &dyn std::error::Error, "store failed");
-            Status::internal(error.to_string())
+            Status::internal(error.with_causes())
         }
     }
 }

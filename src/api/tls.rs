@@ -4,6 +4,7 @@
 //! `tls/ca.key`, `tls/server.crt`, `tls/server.key` and `token`. The authority is kept for good,
 //! because clients have its certificate in their kubeconfigs; the server certificate is made anew
 //! whenever little of its life is left or the address has changed, also while the server runs.
+//! What a wrong clock made is made anew, too.
 
 use std::{
     fmt, io,
@@ -47,11 +48,27 @@ pub(super) const RENEW_EVERY: Duration = Duration::from_secs(3600);
 
 /// Why there is no certificate or token.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {doing}", path.display())]
+#[error("{}: {doing}; {}", path.display(), self.remedy())]
 pub struct TlsError {
     path: PathBuf,
     doing: &'static str,
     source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl TlsError {
+    fn remedy(&self) -> &'static str {
+        let io = self.source.downcast_ref::<io::Error>();
+        match io.map(io::Error::kind) {
+            None | Some(io::ErrorKind::InvalidData) => {
+                "move the folder `tls` away to have everything in it made anew: clients elsewhere \
+                 then need the new kubeconfig"
+            }
+            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                "make room on its disk, then start again"
+            }
+            Some(_) => "make it a file that this user may read and write",
+        }
+    }
 }
 
 /// The server's end of TLS; cheap to clone.
@@ -72,7 +89,15 @@ struct Identity {
 
 struct Current {
     key: Arc<CertifiedKey>,
+    /// Before that it is no good: it was made by a clock that has been set back since.
+    begins_at: Timestamp,
     renew_at: Timestamp,
+}
+
+impl Current {
+    fn good(&self, now: Timestamp) -> bool {
+        self.begins_at <= now && now < self.renew_at
+    }
 }
 
 impl Tls {
@@ -88,7 +113,7 @@ impl Tls {
         let names = names(address);
         let ca = authority(&folder, now)?;
         let current = match stored(&folder, &names, &ca)? {
-            Some(current) if now < current.renew_at => current,
+            Some(current) if current.good(now) => current,
             _ => issue(&folder, &names, &ca, now)?,
         };
         let identity = Arc::new(Identity {
@@ -124,7 +149,7 @@ impl Tls {
     pub(super) fn renew(&self) {
         let identity = &self.identity;
         let now = identity.clock.now();
-        if now < identity.current().renew_at {
+        if identity.current().good(now) {
             return;
         }
         match issue(&identity.folder, &identity.names, &identity.ca, now) {
@@ -203,17 +228,55 @@ fn authority(folder: &Path, now: Timestamp) -> Result<String, TlsError> {
     let stored =
         files::read_if_present(&path).map_err(failed(&path, "cannot read the certificate"))?;
     if let Some(pem) = stored {
-        return Ok(pem);
+        let key = ca_key(folder)?;
+        return match begins_and_ends(&path, &pem)? {
+            (begins, ends) if begins <= now && now < ends => Ok(pem),
+            _ => {
+                tracing::warn!(
+                    "the authority's certificate was made by a wrong clock, or is over: it is \
+                     made anew with its key; clients elsewhere need the new kubeconfig"
+                );
+                sign_authority(folder, &key, now)
+            }
+        };
     }
     let key = KeyPair::generate().map_err(failed(&path, "cannot make a certificate authority"))?;
+    save(&folder.join("ca.key"), &key.serialize_pem())?;
+    sign_authority(folder, &key, now)
+}
+
+/// Makes and stores the authority's certificate.
+fn sign_authority(folder: &Path, key: &KeyPair, now: Timestamp) -> Result<String, TlsError> {
+    let path = folder.join("ca.crt");
     let mut params = ca_params();
     limit(&mut params, now, CA_DAYS);
     let certificate = params
-        .self_signed(&key)
+        .self_signed(key)
         .map_err(failed(&path, "cannot make a certificate authority"))?;
-    save(&folder.join("ca.key"), &key.serialize_pem())?;
     save(&path, &certificate.pem())?;
     Ok(certificate.pem())
+}
+
+/// The authority's key.
+fn ca_key(folder: &Path) -> Result<KeyPair, TlsError> {
+    let path = folder.join("ca.key");
+    let pem =
+        std::fs::read_to_string(&path).map_err(failed(&path, "cannot read the authority's key"))?;
+    KeyPair::from_pem(&pem).map_err(failed(&path, "this is no private key"))
+}
+
+/// The validity of a certificate.
+fn begins_and_ends(path: &Path, pem: &str) -> Result<(Timestamp, Timestamp), TlsError> {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes())
+        .map_err(failed(path, "this is no certificate"))?;
+    let limits = X509Certificate::from_der(&der)
+        .ok()
+        .and_then(|(_, parsed)| {
+            let validity = parsed.validity();
+            let second = |time: i64| Timestamp::from_second(time).ok();
+            second(validity.not_before.timestamp()).zip(second(validity.not_after.timestamp()))
+        });
+    limits.ok_or_else(|| failed(path, "this is no certificate")("it cannot be read"))
 }
 
 /// What the authority is, apart from its key and its time: always the same, so that it can sign
@@ -231,11 +294,7 @@ fn ca_params() -> CertificateParams {
 /// A new server certificate, stored and ready for use.
 fn issue(folder: &Path, names: &[String], ca: &str, now: Timestamp) -> Result<Current, TlsError> {
     let path = folder.join("server.crt");
-    let ca_key_path = folder.join("ca.key");
-    let ca_key = std::fs::read_to_string(&ca_key_path)
-        .map_err(failed(&ca_key_path, "cannot read the authority's key"))?;
-    let ca_key =
-        KeyPair::from_pem(&ca_key).map_err(failed(&path, "cannot make a server certificate"))?;
+    let ca_key = ca_key(folder)?;
     let mut params = CertificateParams::new(names.to_vec())
         .map_err(failed(&path, "cannot make a server certificate"))?;
     params.distinguished_name.push(DnType::CommonName, "weir");
@@ -265,7 +324,7 @@ fn stored(folder: &Path, names: &[String], ca: &str) -> Result<Option<Current>, 
     };
     let certificate = CertificateDer::from_pem_slice(certificate.as_bytes())
         .map_err(failed(&path, "this is no server certificate"))?;
-    let (renew_at, covered) = describe(&certificate)
+    let (begins_at, renew_at, covered) = describe(&certificate)
         .ok_or_else(|| failed(&path, "this is no server certificate")("it cannot be read"))?;
     if names.iter().any(|name| !covered.contains(name)) {
         return Ok(None);
@@ -278,12 +337,14 @@ fn stored(folder: &Path, names: &[String], ca: &str) -> Result<Option<Current>, 
         .map_err(failed(&path, "this is no server certificate"))?;
     Ok(Some(Current {
         key: Arc::new(key),
+        begins_at,
         renew_at,
     }))
 }
 
-/// When a certificate is to be renewed (a third of its life before its end), and its names.
-fn describe(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Vec<String>)> {
+/// When a certificate begins, when it is to be renewed (a third of its life before its end), and
+/// its names.
+fn describe(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Timestamp, Vec<String>)> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let start = parsed.validity().not_before.timestamp();
     let end = parsed.validity().not_after.timestamp();
@@ -295,7 +356,8 @@ fn describe(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Vec<String>)
         .iter()
         .filter_map(name_text)
         .collect();
-    Some((Timestamp::from_second(end - (end - start) / 3).ok()?, names))
+    let second = |time: i64| Timestamp::from_second(time).ok();
+    Some((second(start)?, second(end - (end - start) / 3)?, names))
 }
 
 fn name_text(name: &GeneralName<'_>) -> Option<String> {
@@ -338,5 +400,46 @@ where
         path,
         doing,
         source: source.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(time: &str) -> Clock {
+        Clock::starting_at(time.parse().unwrap())
+    }
+
+    /// The validities of the authority and of the server certificate.
+    fn limits(dir: &Path) -> [(Timestamp, Timestamp); 2] {
+        ["tls/ca.crt", "tls/server.crt"].map(|name| {
+            let path = dir.join(name);
+            let pem = std::fs::read_to_string(&path).unwrap();
+            begins_and_ends(&path, &pem).unwrap()
+        })
+    }
+
+    #[test]
+    fn certificates_that_a_wrong_clock_made_are_made_anew_with_the_same_key() {
+        let address = IpAddr::from([127, 0, 0, 1]);
+        let right = at("2026-03-01T12:00:00Z");
+        for wrong in ["2031-01-01T00:00:00Z", "1999-01-01T00:00:00Z"] {
+            let dir = tempfile::tempdir().unwrap();
+            let key = || std::fs::read_to_string(dir.path().join("tls/ca.key")).unwrap();
+            Tls::prepare(dir.path(), address, &at(wrong)).unwrap();
+            let made = key();
+            Tls::prepare(dir.path(), address, &right).unwrap();
+            for (begins, ends) in limits(dir.path()) {
+                assert!(
+                    begins <= right.now() && right.now() < ends,
+                    "{begins} {ends}"
+                );
+            }
+            assert_eq!(key(), made);
+            let before = limits(dir.path());
+            Tls::prepare(dir.path(), address, &right).unwrap();
+            assert_eq!(limits(dir.path()), before, "good ones are kept");
+        }
     }
 }

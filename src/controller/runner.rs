@@ -491,7 +491,7 @@ async fn unready<K: Connect>(cx: &Context<K>) -> Result<(), String> {
     cx.store
         .check()
         .await
-        .map_err(|error| format!("the store cannot be read: {error}"))?;
+        .map_err(|error| error.with_causes())?;
     let accounts: Vec<CloudAccount> = cx
         .store
         .list_as(None)

@@ -241,12 +241,14 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn new(input: Input<'a>) -> Self {
+        let mut ledger = input.ledger.clone();
+        ledger.set_back(input.now);
         Self {
             input,
             uid: input.stack.meta().stored_uid(),
             wish: Wish::default(),
             plan: Plan {
-                ledger: input.ledger.clone(),
+                ledger,
                 ..Plan::default()
             },
             subject: Default::default(),

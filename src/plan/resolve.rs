@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Planner, remedy::elapsed, settle};
+use super::{Input, Planner, remedy::elapsed, settle};
 use crate::types::{
     action::{Action, Answer, JobOutcome, Question, VmChange, mark},
     id::{AddressId, VmId, VpcId},
@@ -145,7 +145,10 @@ impl Planner<'_> {
 
     /// Time since a request was sent at the latest.
     fn sent_ago(&self, pending: &Pending) -> Duration {
-        elapsed(pending.since.max(self.input.began), self.input.now)
+        let Input { began, now, .. } = self.input;
+        // A beginning that lies ahead was told by a clock that has been set back since.
+        let began = if began > now { pending.since } else { began };
+        elapsed(pending.since.max(began), now)
     }
 
     fn still_running(&mut self, pending: Pending) -> Option<Pending> {

@@ -1,9 +1,9 @@
 //! The backend that a single controller uses: sled, with every write on the disk before it counts.
 //!
 //! sled keeps `o` + key → version and value, `h` + version → the change, and `v` → the version of
-//! the last write. A group of writes is one sled batch, which a crash leaves done or not done,
-//! followed by one flush that all of its writers wait for (group commit). Reads are served from a
-//! [`Table`] that the group enters only after the flush.
+//! the last write and a [`Seal`] over all objects. A group of writes is one sled batch, which a
+//! crash leaves done or not done, followed by one flush that all of its writers wait for (group
+//! commit). Reads are served from a [`Table`] that the group enters only after the flush.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,7 +20,9 @@ use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::{
     backend::{Backend, BackendError, Change, Changes, Entry, Expect, Range, Reply},
+    blobs::Blobs,
     history::Shared,
+    seal::Seal,
     table::{Group, Table, Write},
 };
 use crate::types::meta::ResourceVersion;
@@ -62,12 +64,15 @@ struct Queued {
 
 type Answer = Result<ResourceVersion, BackendError>;
 
-/// Whether sled may still be written to.
-enum Turn {
-    Sound,
-    /// A batch or a flush failed: sled's memory and the disk may differ, and no later flush could
-    /// tell. Only a restart, which reads the disk again, gets out of this.
-    Broken(String),
+/// What the thread needs that writes.
+struct Turn {
+    /// Why sled may no longer be written to. A batch or a flush failed: sled's memory and the disk
+    /// may differ, and no later flush could tell. Only a restart, which reads the disk again, gets
+    /// out of this.
+    broken: Option<String>,
+    /// Over what the table holds.
+    seal: Seal,
+    blobs: Blobs,
 }
 
 impl Disk {
@@ -75,7 +80,10 @@ impl Disk {
     pub(super) fn create(path: &Path, history: usize) -> Result<Self, OpenFailure> {
         let db = open_sled(path)?;
         if db.is_empty() {
-            db.insert(VERSION, &0_u64.to_be_bytes())?;
+            db.insert(
+                VERSION,
+                written_version(ResourceVersion(0), Seal::default()),
+            )?;
             db.flush()?;
         }
         Self::over(db, path, history)
@@ -88,15 +96,24 @@ impl Disk {
     }
 
     fn over(db: sled::Db, path: &Path, history: usize) -> Result<Self, OpenFailure> {
-        let table = load(&db, history)?;
+        let (table, seal) = load(&db, history)?;
         let file = File::open(path.join("db")).map_err(sled::Error::from)?;
+        let mut blobs = Blobs::of(path);
+        // A process that was killed may have left what no drive has yet: it is to be seen only
+        // once a power loss cannot take it back.
+        blobs.sync().map_err(sled::Error::from)?;
+        file.sync_data().map_err(sled::Error::from)?;
         let inner = Inner {
             db,
             file,
             shared: Shared::new(table),
             history,
             queue: Mutex::new(Vec::new()),
-            turn: Mutex::new(Turn::Sound),
+            turn: Mutex::new(Turn {
+                broken: None,
+                seal,
+                blobs,
+            }),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -135,40 +152,49 @@ impl Inner {
     }
 
     fn commit_group(&self, queued: Vec<Queued>, turn: &mut Turn) {
-        if let Turn::Broken(why) = turn {
+        if let Some(why) = &turn.broken {
             for Queued { answer, .. } in queued {
                 let _ = answer.send(Err(BackendError::failed(why.clone())));
             }
             return;
         }
-        let (answers, changes) = self.decide(queued);
-        if let Err(error) = self.persist(&changes) {
-            let why = format!("an earlier write failed ({error}): restart when the disk is well");
-            *turn = Turn::Broken(why);
-            let cause: Arc<sled::Error> = Arc::new(error);
+        let (answers, changes, seal) = self.decide(queued, turn.seal);
+        if let Err(error) = self.persist(&changes, seal, &mut turn.blobs) {
+            let why = format!(
+                "a write failed ({}): make room on its disk or mend it, then restart Weir",
+                told(&error)
+            );
             for (answer, decided) in answers {
-                let _ = answer.send(decided.and(Err(BackendError::failed(cause.clone()))));
+                let _ = answer.send(decided.and(Err(BackendError::failed(why.clone()))));
             }
+            turn.broken = Some(why);
             return;
         }
+        turn.seal = seal;
         self.shared.publish(changes);
         for (answer, decided) in answers {
             let _ = answer.send(decided);
         }
     }
 
-    fn decide(&self, queued: Vec<Queued>) -> (Vec<Decided>, Vec<Arc<Change>>) {
+    fn decide(&self, queued: Vec<Queued>, seal: Seal) -> (Vec<Decided>, Vec<Arc<Change>>, Seal) {
         let table = self.shared.lock();
         let mut group = Group::new(&table);
         let answers = queued
             .into_iter()
             .map(|Queued { write, answer }| (answer, group.add(write)))
             .collect();
-        (answers, group.changes)
+        let seal = group.sealed(seal);
+        (answers, group.changes, seal)
     }
 
     /// Puts changes on the disk, together, and forgets as many old ones as they are.
-    fn persist(&self, changes: &[Arc<Change>]) -> Result<(), sled::Error> {
+    fn persist(
+        &self,
+        changes: &[Arc<Change>],
+        seal: Seal,
+        blobs: &mut Blobs,
+    ) -> Result<(), sled::Error> {
         let Some(last) = changes.last() else {
             return Ok(());
         };
@@ -183,8 +209,10 @@ impl Inner {
                 batch.remove(&history_key(old));
             }
         }
-        batch.insert(&VERSION, &last.version.0.to_be_bytes());
+        batch.insert(&VERSION, written_version(last.version, seal));
         self.db.apply_batch(batch)?;
+        // What the log points to comes before the log.
+        blobs.sync()?;
         self.db.flush()?;
         self.file.sync_data()?;
         Ok(())
@@ -217,8 +245,8 @@ impl Backend for Disk {
     fn version(&self) -> Reply<'_, ResourceVersion> {
         // While a group is being written nothing is known to be wrong.
         let broken = match self.inner.turn.try_lock().as_deref() {
-            Ok(Turn::Broken(why)) => Some(why.clone()),
-            _ => None,
+            Ok(turn) => turn.broken.clone(),
+            Err(_) => None,
         };
         Box::pin(ready(match broken {
             Some(why) => Err(BackendError::failed(why)),
@@ -230,6 +258,16 @@ impl Backend for Disk {
 impl fmt::Debug for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Disk").finish_non_exhaustive()
+    }
+}
+
+/// sled's error in the system's words, where it is the system's. sled passes its copies on, which
+/// know no more than the kind.
+fn told(error: &sled::Error) -> String {
+    match error {
+        sled::Error::Io(error) if error.raw_os_error().is_none() => error.kind().to_string(),
+        sled::Error::Io(error) => error.to_string(),
+        error => error.to_string(),
     }
 }
 
@@ -251,9 +289,9 @@ fn open_sled(path: &Path) -> Result<sled::Db, sled::Error> {
         .open()
 }
 
-fn load(db: &sled::Db, history: usize) -> Result<Table, OpenFailure> {
+fn load(db: &sled::Db, history: usize) -> Result<(Table, Seal), OpenFailure> {
     let damaged = |what: &str| OpenFailure::Damaged(what.to_owned());
-    let mut entries = BTreeMap::new();
+    let mut entries = BTreeMap::<String, Entry>::new();
     for item in db.scan_prefix([OBJECT]) {
         let (key, value) = item?;
         let (key, entry) =
@@ -267,12 +305,21 @@ fn load(db: &sled::Db, history: usize) -> Result<Table, OpenFailure> {
             .ok_or_else(|| damaged("an entry of the history is cut off"))?;
         changes.push_back(Arc::new(change));
     }
-    let version = db.get(VERSION)?.and_then(|bytes| read_version(&bytes));
-    let version = version.ok_or_else(|| damaged("the version counter is missing"))?;
+    let counter = db.get(VERSION)?.and_then(|bytes| read_counter(&bytes));
+    let (version, sealed) = counter.ok_or_else(|| damaged("the version counter is missing"))?;
     if entries.values().any(|entry| entry.version.0 > version) {
         return Err(damaged("an object is newer than the version counter"));
     }
-    Ok(Table::restored(history, entries, changes, version))
+    let objects = entries.iter();
+    let seal = objects.fold(Seal::default(), |seal, (key, entry)| {
+        seal.with(key, entry.version)
+    });
+    if sealed.is_some_and(|sealed| sealed != seal) {
+        return Err(damaged(
+            "its parts are of different times, as in a copy made while Weir wrote",
+        ));
+    }
+    Ok((Table::restored(history, entries, changes, version), seal))
 }
 
 fn object_key(key: &str) -> Vec<u8> {
@@ -289,6 +336,21 @@ fn history_key(version: u64) -> [u8; 9] {
 
 fn read_version(bytes: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(bytes.try_into().ok()?))
+}
+
+/// The version counter as it is kept.
+fn written_version(version: ResourceVersion, seal: Seal) -> Vec<u8> {
+    [&version.0.to_be_bytes()[..], &seal.written()].concat()
+}
+
+/// The version, and the seal unless it was written before there were seals.
+fn read_counter(bytes: &[u8]) -> Option<(u64, Option<Seal>)> {
+    let (version, seal) = bytes.split_at_checked(8)?;
+    let seal = match seal {
+        [] => None,
+        seal => Some(Seal::read(seal)?),
+    };
+    Some((read_version(version)?, seal))
 }
 
 fn entry(version: ResourceVersion, value: &[u8]) -> Vec<u8> {

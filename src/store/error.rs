@@ -67,6 +67,18 @@ impl StoreError {
         }
     }
 
+    /// The sentence with everything that led to it, for those who see no log.
+    #[must_use]
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+
     pub(super) fn io(
         doing: impl Into<String>,
         source: impl Into<Box<dyn Error + Send + Sync>>,

@@ -7,7 +7,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
@@ -95,13 +96,26 @@ impl Folder<'_> {
             return Err(self.damaged("there is a database, but no file `format` to go with it"));
         }
         create_private(self.0)
-            .and_then(|()| fs::write(&marker, ""))
+            .and_then(|()| File::create(&marker)?.sync_all())
+            .and_then(|()| File::open(self.0)?.sync_all())
             .map_err(|error| self.inaccessible(&error))?;
         let disk = self.open_db(history, Disk::create)?;
-        fs::write(self.format(), format!("{FORMAT_WORDS}{FORMAT}\n"))
+        self.write_format()
             .and_then(|()| fs::remove_file(marker))
             .map_err(|error| self.inaccessible(&error))?;
         Ok(disk)
+    }
+
+    /// Writes the format as a whole or not at all, and for good: without it the folder could not
+    /// be opened again.
+    fn write_format(&self) -> io::Result<()> {
+        let beside = self.0.join("format.new");
+        let mut file = File::create(&beside)?;
+        file.write_all(format!("{FORMAT_WORDS}{FORMAT}\n").as_bytes())?;
+        file.sync_all()?;
+        fs::rename(beside, self.format())?;
+        File::open(self.db())?.sync_all()?;
+        File::open(self.0)?.sync_all()
     }
 
     fn open_db(
@@ -143,7 +157,16 @@ impl Folder<'_> {
         OpenError::Unreadable {
             path: self.0.to_owned(),
             why: error.to_string(),
-            remedy: "make it a folder that this user may read and write",
+            remedy: match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "make room on its disk, then start again"
+                }
+                io::ErrorKind::ReadOnlyFilesystem => {
+                    "its disk can only be read: mount it for writing, or choose another folder \
+                     with --state"
+                }
+                _ => "make it a folder that this user may read and write",
+            },
         }
     }
 
@@ -194,10 +217,21 @@ impl Before {
         }
         for (file, contents) in &self.0 {
             if fs::read(file).ok().as_ref() != Some(contents) {
-                let _ = fs::write(file, contents);
+                let _ = write_over(file, contents);
             }
         }
     }
+}
+
+/// Writes where the file is already, so that a full disk has room for it.
+fn write_over(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    file.write_all(contents)?;
+    file.set_len(contents.len() as u64)
 }
 
 /// All files below `folder`; the folder itself where it is a file.

@@ -12,6 +12,7 @@
 //! seen by nobody.
 
 mod backend;
+mod blobs;
 mod disk;
 mod error;
 mod etcd;
@@ -21,6 +22,7 @@ mod memory;
 mod record;
 mod rehearsal;
 mod rules;
+mod seal;
 mod table;
 mod watch;
 
@@ -321,7 +323,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`]: it is not, and why.
     pub async fn check(&self) -> Result<(), StoreError> {
-        self.version().await.map(|_| ())
+        let version = self.backend.version().await;
+        version
+            .map(drop)
+            .map_err(|error| StoreError::io("the store takes no writes", error))
     }
 
     /// Removes events that were last seen before `older_than`, and the oldest of the others so

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use super::{
     backend::{BackendError, Change, Entry, Expect, Range},
     history::{History, Shared},
+    seal::Seal,
 };
 use crate::types::meta::ResourceVersion;
 
@@ -165,5 +166,18 @@ impl<'a> Group<'a> {
             previous: present.map(|entry| entry.value),
         }));
         Ok(version)
+    }
+
+    /// The seal over what will be there after the group, from that over what is there now.
+    pub(super) fn sealed(&self, seal: Seal) -> Seal {
+        self.heads.iter().fold(seal, |mut seal, (key, head)| {
+            if let Some(present) = self.table.entries.get(key) {
+                seal = seal.without(key, present.version);
+            }
+            match head {
+                Some(head) => seal.with(key, head.version),
+                None => seal,
+            }
+        })
     }
 }

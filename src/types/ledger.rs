@@ -317,6 +317,34 @@ impl Ledger {
             .find(|pending| pending.subject == subject)
     }
 
+    /// Brings back to `now` what is recorded as past and lies ahead: it was taken from a clock that
+    /// has been set back since, and a wait that counts from it would last for as long as that
+    /// clock was ahead.
+    pub fn set_back(&mut self, now: Timestamp) {
+        for pending in &mut self.pending {
+            pending.since = pending.since.min(now);
+        }
+        for failure in self.failures.values_mut().filter(|one| one.at > now) {
+            failure.retry_after = now + failure.at.until(failure.retry_after).unwrap_or_default();
+            failure.at = now;
+        }
+        for lost in self.lost.values_mut() {
+            lost.since = lost.since.min(now);
+        }
+        for record in self.machines.values_mut() {
+            let times = [&mut record.started_at, &mut record.served_at];
+            for time in times.into_iter().flatten() {
+                *time = (*time).min(now);
+            }
+            for remediation in &mut record.remediations {
+                remediation.at = remediation.at.min(now);
+            }
+            for former in &mut record.former {
+                former.since = former.since.min(now);
+            }
+        }
+    }
+
     /// Whether a VM is, or was, one of ours by record.
     #[must_use]
     pub fn knows_vm(&self, vm: &VmId) -> bool {
@@ -371,5 +399,44 @@ impl MachineRecord {
     #[must_use]
     pub fn knows_vm(&self, vm: &VmId) -> bool {
         self.vm.as_ref() == Some(vm) || self.former.iter().any(|former| former.vm == *vm)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn what_a_clock_ahead_recorded_waits_no_longer_than_it_would_have() {
+        let (now, ahead) = (
+            Timestamp::UNIX_EPOCH,
+            Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1),
+        );
+        let failed = |at: Timestamp| Failure {
+            command: "startVirtualMachine".to_owned(),
+            reason: "InsufficientCapacity".to_owned(),
+            message: "no room".to_owned(),
+            times: 1,
+            at,
+            retry_after: at + SignedDuration::from_secs(30),
+        };
+        let mut record = MachineRecord::new(
+            Role::Sprout,
+            0,
+            "ims-sprout-0".to_owned(),
+            Ipv4Addr::LOCALHOST,
+        );
+        record.begins(ahead);
+        let mut ledger = Ledger::default();
+        ledger.failures.insert("machine".to_owned(), failed(ahead));
+        ledger.machines.insert("ims-sprout-0".to_owned(), record);
+        ledger.set_back(now);
+        assert_eq!(ledger.failures["machine"], failed(now));
+        assert_eq!(ledger.machines["ims-sprout-0"].started_at, Some(now));
+        let unchanged = ledger.clone();
+        ledger.set_back(ahead);
+        assert_eq!(ledger, unchanged, "the past stays as it was");
     }
 }

@@ -10,8 +10,9 @@
 pub(crate) mod audit;
 pub(crate) mod gate;
 mod life;
-mod process;
+pub(crate) mod process;
 pub(crate) mod script;
+pub(crate) mod user;
 
 use std::collections::VecDeque;
 

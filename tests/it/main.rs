@@ -19,6 +19,7 @@ mod kill;
 mod limits;
 mod parts;
 mod plane;
+mod processes;
 mod recordings;
 mod rehearsal;
 mod rollout;

@@ -5,7 +5,7 @@
 mod chaos;
 mod doom;
 mod fate;
-mod safety;
+pub(crate) mod safety;
 pub(crate) mod world;
 
 use std::thread;

@@ -185,6 +185,22 @@ async fn a_damaged_database_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_database_whose_parts_are_of_different_times_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = on_disk(dir.path());
+    store.create(machine("bono-0", 1)).await.unwrap();
+    store.create(machine("bono-1", 1)).await.unwrap();
+    drop(store);
+    drop(on_disk(dir.path()));
+    let db = sled::open(dir.path().join("db")).unwrap();
+    let one = db.scan_prefix("o").keys().next().unwrap().unwrap();
+    db.remove(one).unwrap();
+    drop(db);
+    let refused = Store::open(dir.path(), clock()).unwrap_err();
+    assert!(refused.to_string().contains("different times"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_folder_that_was_never_finished_is_finished() {
     let dir = tempfile::tempdir().unwrap();
     drop(on_disk(dir.path()));

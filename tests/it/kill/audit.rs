@@ -245,7 +245,11 @@ pub(crate) struct Audit<'a> {
 
 impl<'a> Audit<'a> {
     pub(crate) fn of(sim: &Sim, strangers: &'a Strangers) -> Self {
-        let world = sim.world(|world| world.clone());
+        Self::in_world(sim.world(|world| world.clone()), strangers)
+    }
+
+    /// The same for a world that was written down.
+    pub(crate) fn in_world(world: World, strangers: &'a Strangers) -> Self {
         Self { world, strangers }
     }
 

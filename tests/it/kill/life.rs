@@ -11,13 +11,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use weir::{
-    api::client::{Client, ClientError, ListOptions},
     clock::Clock,
     sim::{Breakage, Profile, Sim, SimConfig},
     types::{
-        admission::FieldValidation,
-        meta::{API_VERSION, Kind, Object, ObjectKey},
-        stack::{ClearwaterStack, StackStatus},
+        meta::{API_VERSION, Kind, ObjectKey},
+        stack::StackStatus,
     },
 };
 
@@ -28,6 +26,7 @@ use super::{
     gate::{Gate, Moment},
     process::Process,
     script::{KILLS, Rights, Script, Wound},
+    user::{User, stack_key},
 };
 
 /// How often a level is looked at.
@@ -48,7 +47,7 @@ pub(super) struct Life {
     script: Mutex<Script>,
     rights: Rights,
     patience: Duration,
-    client: Mutex<Option<(String, Arc<Client>)>>,
+    user: User,
     /// What the manifest says, with the changes so far.
     spec: Mutex<Value>,
     strangers: Strangers,
@@ -103,7 +102,7 @@ impl Life {
         let life = Self {
             rights: script.rights,
             patience: Duration::from_secs(if slow { 240 } else { 120 }),
-            client: Mutex::default(),
+            user: User::of(&process),
             spec: Mutex::new(script.rights.spec()),
             vms_before: sim.world(|world| world.totals.vms),
             strangers,
@@ -229,10 +228,9 @@ impl Life {
                     .note(format_args!("wound: the manifest is changed by {change}"));
                 json_patch::merge(&mut self.spec.lock().unwrap(), change);
                 let patch = json!({"spec": change});
-                self.persistently("patch", async |client| {
-                    client.patch_merge(&stack_key(), &patch).await
-                })
-                .await?;
+                let key = stack_key();
+                self.within("patch", self.user.patch(&key, &patch))
+                    .await??;
             }
         }
         Ok(true)
@@ -298,24 +296,10 @@ impl Life {
     }
 
     async fn is_settled(&self) -> bool {
-        let Ok(Some(stack)) = self.stack().await else {
+        let Ok(Some(stack)) = self.user.stack().await else {
             return false;
         };
-        is_settled(&stack) && self.machines_stay().await
-    }
-
-    /// Whether no `Machine` is on its way out.
-    async fn machines_stay(&self) -> bool {
-        let Ok(client) = self.client() else {
-            return false;
-        };
-        let options = ListOptions::default();
-        let list = client.list(Kind::Machine, Some("default"), &options);
-        list.await.is_ok_and(|list| {
-            list.items
-                .iter()
-                .all(|machine| !machine.metadata.deleting())
-        })
+        is_settled(&stack) && self.user.machines_stay().await
     }
 
     async fn looked(&self) {
@@ -327,14 +311,14 @@ impl Life {
 
     fn gone(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            while !matches!(self.stack().await, Ok(None)) {
+            while !matches!(self.user.stack().await, Ok(None)) {
                 tokio::time::sleep(GLANCE).await;
             }
         })
     }
 
     async fn audited(&self, act: &str) -> Result<(), String> {
-        let stack = self.stack().await?.ok_or("the stack is gone")?;
+        let stack = self.user.stack().await?.ok_or("the stack is gone")?;
         let audit = Audit::of(&self.sim, &self.strangers);
         let mut wrong = audit.against(&stack);
         wrong.extend(self.too_many_vms());
@@ -354,14 +338,8 @@ impl Life {
         wrong.extend(self.too_many_vms());
         wrong.extend(self.too_many_questions());
         wrong.extend(self.bad_words());
-        let machines = self
-            .persistently("list", async |client| {
-                client
-                    .list(Kind::Machine, Some("default"), &ListOptions::default())
-                    .await
-            })
-            .await?;
-        for machine in machines.items {
+        let machines = self.within("list", self.user.list(Kind::Machine)).await??;
+        for machine in machines {
             wrong.push(format!("the Machine {} is left", machine.metadata.name));
         }
         verdict("the delete", &wrong)
@@ -426,67 +404,16 @@ impl Life {
     }
 
     async fn apply(&self, object: Value) -> Result<(), String> {
-        let object: Object = serde_json::from_value(object).unwrap();
-        self.persistently("apply", async |client| {
-            client.apply(&object, false, FieldValidation::Strict).await
-        })
-        .await
-        .map(drop)
+        self.within("apply", self.user.apply(object)).await?
     }
 
     async fn delete_object(&self, key: &ObjectKey) -> Result<(), String> {
-        self.persistently("delete", async |client| match client.get(key).await? {
-            Some(object) if !object.metadata.deleting() => client.delete(key).await.map(drop),
-            Some(_) | None => Ok(()),
-        })
-        .await
-    }
-
-    /// Asks until the controller answers: it may just be dead. A refusal is no answer to wait for.
-    async fn persistently<T>(
-        &self,
-        what: &str,
-        ask: impl AsyncFn(&Client) -> Result<T, ClientError>,
-    ) -> Result<T, String> {
-        let answered = async {
-            loop {
-                if let Ok(client) = self.client() {
-                    match ask(&client).await {
-                        Ok(answer) => return Ok(answer),
-                        Err(ClientError::Refused(why)) => return Err(format!("{what}: {why}")),
-                        Err(_) => {}
-                    }
-                }
-                tokio::time::sleep(GLANCE).await;
-            }
-        };
-        self.within(what, answered).await?
-    }
-
-    /// A client for the present life of the controller; each has a port of its own.
-    fn client(&self) -> Result<Arc<Client>, String> {
-        let path = self.process.kubeconfig();
-        let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
-        let mut known = self.client.lock().unwrap();
-        if let Some((of, client)) = known.as_ref()
-            && *of == text
-        {
-            return Ok(Arc::clone(client));
-        }
-        let client = Client::from_kubeconfig(&path, None).map_err(|error| error.to_string())?;
-        let client = Arc::new(client);
-        *known = Some((text, Arc::clone(&client)));
-        Ok(client)
-    }
-
-    async fn stack(&self) -> Result<Option<ClearwaterStack>, String> {
-        let object = self.client()?.get(&stack_key()).await;
-        let object = object.map_err(|error| error.to_string())?;
-        Ok(object.map(|object| object.decode().unwrap()))
+        self.within("delete", self.user.delete(key)).await?
     }
 
     async fn status(&self) -> Option<StackStatus> {
-        self.stack()
+        self.user
+            .stack()
             .await
             .ok()
             .flatten()
@@ -499,8 +426,4 @@ impl Drop for Life {
         self.process.kill();
         self.stop.cancel();
     }
-}
-
-fn stack_key() -> ObjectKey {
-    ObjectKey::new(Kind::ClearwaterStack, "default", "ims")
 }

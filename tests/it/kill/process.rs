@@ -9,22 +9,34 @@ use std::{
 };
 
 /// A controller, running or killed. Dropping it kills it.
-pub(super) struct Process {
+pub(crate) struct Process {
     folder: PathBuf,
+    state: PathBuf,
     child: Mutex<Option<Child>>,
 }
 
 impl Process {
     /// A controller that is not started yet; everything that it keeps and says is in `folder`.
-    pub(super) fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self::keeping(folder, folder.join("state"))
+    }
+
+    /// The same, with its state somewhere else.
+    pub(crate) fn keeping(folder: &Path, state: PathBuf) -> Self {
         Self {
             folder: folder.to_owned(),
+            state,
             child: Mutex::new(None),
         }
     }
 
     /// Starts it, unless it runs.
-    pub(super) fn start(&self) {
+    pub(crate) fn start(&self) {
+        self.start_in(&[]);
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn start_in(&self, environment: &[(&str, String)]) {
         let mut child = self.child.lock().unwrap();
         if child.is_some() {
             return;
@@ -33,8 +45,9 @@ impl Process {
         let level = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
         let spawned = Command::new(env!("CARGO_BIN_EXE_weir"))
             .args(["controller", "--listen", "127.0.0.1:0", "--state"])
-            .arg(self.state())
+            .arg(&self.state)
             .env("RUST_LOG", level)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -43,7 +56,7 @@ impl Process {
     }
 
     /// Kills it with SIGKILL and waits until it is no more; says whether it ran.
-    pub(super) fn kill(&self) -> bool {
+    pub(crate) fn kill(&self) -> bool {
         let child = self.child.lock().unwrap().take();
         child.is_some_and(|mut child| {
             child.kill().expect("our own child can be killed");
@@ -52,8 +65,17 @@ impl Process {
         })
     }
 
+    /// Its process, for signals.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub(crate) fn id(&self) -> u32 {
+        let child = self.child.lock().unwrap();
+        child.as_ref().expect("it runs").id()
+    }
+
     /// Whether it is there; one that ended by itself is not.
-    pub(super) fn runs(&self) -> bool {
+    pub(crate) fn runs(&self) -> bool {
         let mut child = self.child.lock().unwrap();
         child
             .as_mut()
@@ -61,17 +83,13 @@ impl Process {
     }
 
     /// The file that tells where its API is and how to speak to it.
-    pub(super) fn kubeconfig(&self) -> PathBuf {
-        self.state().join("kubeconfig")
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.state.join("kubeconfig")
     }
 
     /// What it has said so far, over all its lives.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
-    }
-
-    fn state(&self) -> PathBuf {
-        self.folder.join("state")
     }
 
     fn log_file(&self) -> File {

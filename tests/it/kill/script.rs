@@ -13,7 +13,7 @@ pub(super) const KILLS: usize = 3;
 const KILLS_OF_DELETE: usize = 4;
 
 /// The machines of the stack with two sprouts, by name.
-pub(super) const MACHINES: [&str; 6] = [
+pub(crate) const MACHINES: [&str; 6] = [
     "ims-bono-0",
     "ims-sprout-0",
     "ims-sprout-1",

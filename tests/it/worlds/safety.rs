@@ -20,7 +20,8 @@ pub(super) fn watchman(strangers: &Arc<Strangers>) -> Watchman {
     Arc::new(move |sim| sim.world(|world| wrong(world, &strangers)))
 }
 
-fn wrong(world: &World, strangers: &Strangers) -> Vec<String> {
+/// What is wrong in a world.
+pub(crate) fn wrong(world: &World, strangers: &Strangers) -> Vec<String> {
     let mut wrong = strangers.changed_in(world);
     let spare = |vm: &&Vm| strangers.spare(&vm.id, &vm.account) && !vm.state.is_gone();
     let ours: Vec<&Vm> = world.vms.values().filter(spare).collect();
