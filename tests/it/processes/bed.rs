@@ -117,6 +117,19 @@ impl Cloud {
         serde_json::from_slice(&text).expect("a world is replaced as a whole")
     }
 
+    /// The world as it is now: a setting that nothing heeds is changed, and then waited for.
+    pub(super) async fn world_now(&self) -> Result<World, String> {
+        let mark = !self.world().settings.webhooks_to_loopback;
+        let setting = json!({"webhooks.to.loopback": mark});
+        let told = self.ask("PATCH", "settings", &setting).await;
+        until("the world is written down", async || {
+            let world = self.world();
+            let written = world.settings.webhooks_to_loopback == mark;
+            written.then_some(world).ok_or_else(|| told.to_string())
+        })
+        .await
+    }
+
     /// Ends it and gives its world, which can be asked further.
     pub(super) async fn end(&self) -> Sim {
         signal(self.child.lock().unwrap().id(), "TERM");
@@ -318,7 +331,8 @@ impl Bed {
     /// It does not settle.
     pub(super) async fn wrong(&self) -> Result<Vec<String>, String> {
         let stack = self.settled().await?;
-        let audit = Audit::in_world(self.cloud.world(), &self.cloud.strangers);
+        let world = self.cloud.world_now().await?;
+        let audit = Audit::in_world(world, &self.cloud.strangers);
         Ok(audit.against(&stack))
     }
 
