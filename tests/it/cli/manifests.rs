@@ -2,7 +2,7 @@
 //!
 //! What a manifest names that only its reader can know (the account's address and keys, the zone,
 //! a VPC that exists) is put in; nothing else is changed, but for the probes, since nothing
-//! answers in a simulated machine.
+//! answers in a simulated machine, and for the names, since one account holds them all.
 
 use std::{fs, path::PathBuf};
 
@@ -92,6 +92,7 @@ fn every_manifest_is_accepted_as_it_is_and_comes_to_be() {
         let namespace = file.trim_end_matches(".yaml");
         let text = manifest(file)
             .replace("namespace: default", &format!("namespace: {namespace}"))
+            .replace("  name: ims\n", &format!("  name: {namespace}\n"))
             .replace("7d1f0c2e-6a55-4b0e-9a3f-2f4d1f6c8b11", &vpc)
             .replace("0f6b3f0a-93c7-4c1c-8f39-5f0d7f4c2a77", &acl);
         let account = match text.contains("accountRef: {name: demo}") {
@@ -110,6 +111,7 @@ fn every_manifest_is_accepted_as_it_is_and_comes_to_be() {
         lab.apply(namespace, &unprobed(&text)).done();
     }
     for file in files.iter().filter(|file| *file != "account.yaml") {
-        lab.ready(file.trim_end_matches(".yaml"), "ims");
+        let name = file.trim_end_matches(".yaml");
+        lab.ready(name, name);
     }
 }
