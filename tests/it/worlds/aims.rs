@@ -9,7 +9,7 @@ use crate::kill::script::{Rights, vm_of};
 use super::doom::{Doom, Place};
 
 /// Aims of one world.
-const AIMS: usize = 10;
+const AIMS: usize = 12;
 
 /// The commands that change something, as far as a world has occasion for them.
 pub(super) const COMMANDS: [&str; 29] = [
@@ -137,13 +137,13 @@ pub(super) fn names() -> Vec<(String, &'static str)> {
 
 /// The aims of a seed. Seeds that follow each other go through all of them.
 pub(super) fn of(seed: u64, rights: Rights) -> Vec<Aim> {
-    let mut cells = cells();
-    cells.retain(|(command, _)| is_sent(command, rights));
-    let all = cells.len();
-    let first = usize::try_from(seed).unwrap().wrapping_mul(AIMS) % all;
-    let places = (first..first + AIMS).map(|place| place % all);
-    places
-        .map(|place| cells[place].1.at(cells[place].0))
+    let cells = cells();
+    let first = usize::try_from(seed).unwrap().wrapping_mul(AIMS);
+    let places = (first..first + AIMS).map(|place| place % cells.len());
+    let aims = places.map(|place| &cells[place]);
+    let fitting = aims.filter(|(command, _)| is_sent(command, rights));
+    fitting
+        .map(|(command, strike)| strike.at(command))
         .collect()
 }
 
@@ -166,6 +166,12 @@ impl Aim {
             Self::Fault(fault) => fault.command.as_deref().unwrap_or_default(),
         }
     }
+}
+
+/// Whether a delete sends a command, so that what waits for it may wait until then.
+pub(super) fn is_of_a_delete(command: &str) -> bool {
+    let takes = ["delete", "destroy", "expunge", "disassociate"];
+    takes.iter().any(|take| command.starts_with(take))
 }
 
 /// Whether the controller has no occasion of its own for a command.

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use weir::{
     sim::{
-        Breakage, FaultKind, Who,
+        Breakage, Who,
         world::{Limits, Standing},
     },
     types::meta::{API_VERSION, FINALIZER, Kind, Object, condition},
@@ -52,6 +52,9 @@ const GLANCE: Duration = Duration::from_secs(15);
 
 /// How long a stack may be held back by `maxUnhealthy` before somebody raises it.
 const HELD_BACK_FOR: Duration = Duration::from_secs(900);
+
+/// How long a delete may take before somebody looks for a job that hangs.
+const STUCK_FOR: Duration = Duration::from_secs(1_800);
 
 /// What one world came to.
 pub(super) struct Ended {
@@ -308,11 +311,18 @@ impl Chaos {
         }
         let left = self.world.sim.world(|world| {
             let left = self.strangers.and_what_is_left(world, &stays);
+            let new = |id: &str| left.have(id) && !self.strangers.have(id);
             // So that what is done to the next of that name is not done to it.
-            for row in world.vpcs.values_mut().filter(|row| left.have(&row.id)) {
+            for row in world.vpcs.values_mut().filter(|row| new(&row.id)) {
                 row.name = format!("former {}", row.name);
             }
-            left
+            for row in world.networks.values_mut().filter(|row| new(&row.id)) {
+                row.name = format!("former {}", row.name);
+            }
+            for row in world.acl_lists.values_mut().filter(|row| new(&row.id)) {
+                row.name = format!("former {}", row.name);
+            }
+            self.strangers.and_what_is_left(world, &stays)
         });
         self.strangers = Arc::new(left);
         self.watch.strangers(&self.strangers);
@@ -395,16 +405,22 @@ impl Chaos {
             let (doom, fault) = (self.fate.doom(), self.fate.fault());
             self.tell(format!("{doom:?} {fault:?}"));
             self.world.fates.await_doom(doom);
-            // Nobody is there to end a job that hangs.
-            if fault.kind != FaultKind::HangJob {
-                self.world.sim.add_fault(fault);
+            self.world.sim.add_fault(fault);
+        }
+        for aim in self.fate.aims.clone() {
+            if aims::is_of_a_delete(aim.command()) {
+                self.aim(&aim);
             }
         }
         for name in &self.fate.stacks {
             let deleted = self.world.delete(Kind::ClearwaterStack, name).await;
             deleted.unwrap();
         }
-        for name in &self.fate.stacks {
+        for name in self.fate.stacks.clone() {
+            if self.world.goes(name, STUCK_FOR).await.is_err() {
+                self.tell("somebody restarts the server, where a job hangs");
+                self.broken(Breakage::RestartManagementServer);
+            }
             self.world.gone(name).await?;
         }
         self.world.fates.relent();

@@ -181,9 +181,8 @@ impl Watch {
         if command == "deployVirtualMachine" {
             told.extend(self.crowds(sim));
         }
-        let told = told
-            .into_iter()
-            .map(|what| format!("after {command}: {what}"));
+        let told = told.into_iter();
+        let told = told.map(|what| format!("after {command}: {what}"));
         self.state().wrong(told);
     }
 

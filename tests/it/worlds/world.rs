@@ -211,8 +211,16 @@ impl World {
     /// # Errors
     /// As [`Self::within`].
     pub(super) async fn gone(&self, name: &str) -> Result<(), String> {
+        self.goes(name, PATIENCE).await
+    }
+
+    /// The same with another patience.
+    ///
+    /// # Errors
+    /// As [`Self::within`].
+    pub(super) async fn goes(&self, name: &str, patience: Duration) -> Result<(), String> {
         let gone = async |stack: Option<ClearwaterStack>| stack.is_none();
-        self.within((name, PATIENCE), "gone", gone).await
+        self.within((name, patience), "gone", gone).await
     }
 
     /// Waits until the stack is ready and nothing is left to do.
