@@ -80,7 +80,18 @@ fn same_vm(was: &Vm, is: &Vm, world: &World) -> bool {
     if world.hosts.is_empty() {
         return was == is;
     }
+    let cards = |vm: &Vm| {
+        vm.nics
+            .iter()
+            .map(|nic| (nic.id.clone(), nic.ip))
+            .collect::<Vec<_>>()
+    };
     let there = |vm: &Vm| Vm {
+        // The VLAN of its tier is another one when the router comes back.
+        nics: match cards(vm) == cards(was) {
+            true => was.nics.clone(),
+            false => vm.nics.clone(),
+        },
         state: was.state,
         guest: was.guest,
         host: was.host.clone(),

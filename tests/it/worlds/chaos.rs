@@ -491,8 +491,9 @@ fn worlds() -> &'static [Ended] {
     static LIVED: OnceLock<Vec<Ended>> = OnceLock::new();
     LIVED.get_or_init(|| {
         let seeds = asked_seeds().unwrap_or_else(|| {
-            let failed = KEPT.iter().map(|(seed, _)| *seed);
-            failed.chain(1..=SEEDS).collect()
+            let failed: Vec<u64> = KEPT.iter().map(|(seed, _)| *seed).collect();
+            let others = (1..=SEEDS).filter(|seed| !failed.contains(seed));
+            failed.iter().copied().chain(others).collect()
         });
         all(&seeds)
     })

@@ -223,7 +223,7 @@ impl Fate {
 
     /// Whether this world's controller is listened to, for what it must not say.
     pub(super) fn listened(&self) -> bool {
-        self.script.seed % 8 == 0
+        self.script.seed.is_multiple_of(8)
     }
 
     /// Whether a delete leaves the network.
