@@ -332,6 +332,18 @@ impl Planner<'_> {
         ) else {
             return;
         };
+        if self.failed_before("tier") {
+            let mut tiers = self.input.inventory.networks_of(&vpc);
+            let left = tiers.find(|tier| {
+                tier.cidr == Some(network.cidr.trunc())
+                    && mark::uid_in(&tier.display_text).as_ref() == Some(self.uid)
+            });
+            if let Some(left) = left.map(|tier| tier.id.clone()) {
+                self.turned_up("tier", left.as_str());
+                self.plan.ledger.tier = Some(left);
+                return;
+            }
+        }
         let action = Action::CreateTier {
             vpc,
             acl,

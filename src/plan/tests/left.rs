@@ -88,3 +88,16 @@ fn an_affinity_group_whose_name_is_taken_by_our_own_is_taken_over() {
     assert_eq!(taken, Some(&AffinityGroupId::new("left")));
     assert!(!ledger.failures.contains_key(&subject));
 }
+
+#[test]
+fn a_tier_that_a_lost_create_left_is_taken_over() {
+    let mut world = settled();
+    let tier = world.ledger.tier.take();
+    let failed = failure(&world, "createNetwork");
+    world.ledger.failures.insert("tier".to_owned(), failed);
+    world.inventory.index();
+    let plan = plan(world.input(&None::default()));
+    assert_eq!(plan.ledger.tier, tier);
+    let creates = |step: &Step| matches!(step.action, Action::CreateTier { .. });
+    assert!(!plan.steps.iter().any(creates), "{:?}", plan.steps);
+}

@@ -204,6 +204,8 @@ impl Chaos {
                 self.pass(time).await;
                 self.standing(Standing::Enabled);
             }
+            // An expunger who loses the right leaves what holds the tier for two days.
+            Incident::Expunge if !self.fate.retains() => {}
             Incident::Expunge => sim.world(|world| {
                 let may = &mut world.settings.allow_user_expunge_recover_vm;
                 *may = !*may;
@@ -419,6 +421,7 @@ impl Chaos {
         for name in self.fate.stacks.clone() {
             if self.world.goes(name, STUCK_FOR).await.is_err() {
                 self.tell("somebody restarts the server, where a job hangs");
+                self.world.sim.clear_faults();
                 self.broken(Breakage::RestartManagementServer);
             }
             self.world.gone(name).await?;

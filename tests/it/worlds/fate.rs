@@ -131,7 +131,7 @@ impl Fate {
             1 => Incident::HostsBack,
             2 | 3 => {
                 let what = ["user_vm", "public_ip", "cpu", "memory", "vpc"][rng.usize(..5)];
-                Incident::Limit(what, rng.i64(..2))
+                Incident::Limit(what, rng.i64(0..2))
             }
             4 => Incident::NoLimit,
             5 => Incident::Locked(Duration::from_secs(rng.u64(5..1_200))),
