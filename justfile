@@ -12,6 +12,10 @@ test:
 it FILTER="":
     cargo test --test it {{FILTER}}
 
+# Lives worlds of these seeds, in release; prints what struck which command.
+chaos SEEDS="1..1001":
+    WEIR_SEED={{SEEDS}} cargo test --release --test it worlds::chaos::whatever -- --nocapture
+
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 

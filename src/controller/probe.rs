@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::Notify};
 
 use super::queue::{Queue, Urgency};
 use crate::{
@@ -26,7 +26,8 @@ use crate::{
 /// Probes under way at once: enough for hundreds of machines at ten seconds each.
 const AT_ONCE: usize = 64;
 
-/// How often probes that are due are looked for.
+/// Shortest time between two looks for probes that are due, so that those of one moment are begun
+/// together.
 const TICK: Duration = Duration::from_millis(250);
 
 /// What is probed, and what was found.
@@ -35,7 +36,10 @@ pub struct Probes {
     queue: Arc<Queue>,
     /// Changed by short, synchronous methods only.
     targets: Mutex<BTreeMap<Place, Target>>,
-    http: Result<reqwest::Client, String>,
+    /// Told when something else is to be probed.
+    changed: Notify,
+    /// Made for the first probe over HTTP: it takes a while, and many stacks have none.
+    http: OnceLock<Result<reqwest::Client, String>>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,7 +73,8 @@ impl Probes {
             clock,
             queue,
             targets: Mutex::default(),
-            http: client(),
+            changed: Notify::new(),
+            http: OnceLock::new(),
         }
     }
 
@@ -122,6 +127,9 @@ impl Probes {
             let kept = former.remove(name).filter(|target| target.same(&fresh));
             targets.insert((key.clone(), name.clone()), kept.unwrap_or(fresh));
         }
+        if !targets.is_empty() {
+            self.changed.notify_one();
+        }
     }
 
     /// Probes a stack no longer.
@@ -133,8 +141,17 @@ impl Probes {
     /// that is slow to answer keeps no other waiting.
     pub async fn run(&self) {
         let mut tries = FuturesUnordered::new();
-        let mut tick = std::pin::pin!(self.clock.sleep(TICK));
         loop {
+            let room = AT_ONCE.saturating_sub(tries.len());
+            tries.extend(
+                self.due(room)
+                    .into_iter()
+                    .map(|(place, target)| async move {
+                        let seen = self.probe(&target).await;
+                        (place, target, seen)
+                    }),
+            );
+            let wait = self.next_due().filter(|_| tries.len() < AT_ONCE);
             tokio::select! {
                 biased;
                 Some((place, target, seen)) = tries.next() => {
@@ -142,16 +159,20 @@ impl Probes {
                         self.queue.add(place.0, Urgency::Change);
                     }
                 }
-                () = &mut tick => {
-                    tick.set(self.clock.sleep(TICK));
-                    let room = AT_ONCE.saturating_sub(tries.len());
-                    tries.extend(self.due(room).into_iter().map(|(place, target)| async move {
-                        let seen = self.probe(&target).await;
-                        (place, target, seen)
-                    }));
-                }
+                () = self.changed.notified() => {}
+                () = self.clock.sleep(wait.unwrap_or_default()), if wait.is_some() => {}
             }
         }
+    }
+
+    /// Time until the next probe, if anything is to be probed.
+    fn next_due(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        let targets = self.lock();
+        let waiting = targets.values().filter(|target| !target.under_way);
+        let due = waiting.map(|target| target.due).min()?;
+        let wait: Duration = due.duration_since(now).try_into().unwrap_or_default();
+        Some(wait.max(TICK))
     }
 
     /// Takes out up to `most` targets whose time has come.
@@ -225,7 +246,8 @@ impl Probes {
     }
 
     async fn http(&self, place: SocketAddr, path: &str) -> Result<(), String> {
-        let client = self.http.as_ref().map_err(Clone::clone)?;
+        let client = self.http.get_or_init(client);
+        let client = client.as_ref().map_err(Clone::clone)?;
         let url = format!("http://{place}{path}");
         match client.get(&url).send().await {
             Ok(answer) if answer.status().as_u16() < 400 => Ok(()),

@@ -22,9 +22,9 @@ use crate::{
     plan::{self, Health, Input, Plan, check, settle},
     store::StoreError,
     types::{
-        action::Answers,
+        action::{Action, Answers},
         id::VmId,
-        inventory::{Catalogue, Inventory},
+        inventory::{Catalogue, Inventory, VmState},
         ledger::Ledger,
         machine::Machine,
         meta::{FINALIZER, Kind, Object, ObjectKey, Resource},
@@ -223,7 +223,7 @@ async fn decide<K: Connect>(
         let mut steps = decided.plan.steps.iter();
         let age = account.looked_at().map(|at| elapsed(at, cx.clock.now()));
         if !looked_again
-            && steps.any(|step| step.disrupts.is_some())
+            && steps.any(|step| takes_a_service(step, stack, &decided.inventory))
             && age.is_none_or(|age| age > FRESH)
         {
             looked_again = true;
@@ -252,6 +252,20 @@ async fn decide<K: Connect>(
         decided.answers.extend(try_join_all(asked).await?);
     }
     Ok(decided)
+}
+
+/// Whether a step takes away a machine that may be serving: for a change, or since it is to go. Where
+/// the whole stack goes, nothing is counted.
+fn takes_a_service(step: &plan::Step, stack: &ClearwaterStack, inventory: &Inventory) -> bool {
+    let runs = |vm: &VmId| {
+        let row = inventory.vms.get(vm);
+        row.is_some_and(|row| row.state == VmState::Running)
+    };
+    let farewell = match &step.action {
+        Action::StopVm { vm } | Action::DestroyVm { vm, .. } => runs(vm),
+        _ => false,
+    };
+    step.disrupts.is_some() || farewell && !stack.metadata.deleting()
 }
 
 /// Names that are not found are looked up in a fresh catalogue: somebody may have added them.

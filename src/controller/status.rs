@@ -1,6 +1,9 @@
 //! What a round tells: the stack's status in Kubernetes' form, events, and metrics of drift.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
@@ -33,6 +36,10 @@ const TOO_MANY_UNHEALTHY: &str = "TooManyUnhealthy";
 /// The reason of `Degraded`, of waits and of events, and the condition of an account, where
 /// commands are not sent because they keep failing.
 pub const BREAKER_OPEN: &str = "BreakerOpen";
+
+/// How long looks may fail before nobody can say any more whether a stack is ready: five resyncs,
+/// so that a management server may be restarted meanwhile.
+const BLIND_AFTER: Duration = Duration::from_secs(300);
 
 /// Whether two statuses say the same, but for when they were written.
 #[must_use]
@@ -82,10 +89,22 @@ pub fn not_planned(
     if condition(teller.conditions, "Ready").is_none() {
         teller.tell("Ready", false, reason, message);
     }
+    if blind(teller.conditions, now) {
+        teller.tell_unknown(reason, message);
+        "Unknown".clone_into(&mut status.phase);
+    }
     if status.phase.is_empty() {
         status.phase = "Pending".to_owned();
     }
     status
+}
+
+/// Whether a stack was ready when it was last looked at, and that is too long ago to say so.
+fn blind(conditions: &[Condition], now: Timestamp) -> bool {
+    let ready = condition(conditions, "Ready");
+    let since = condition(conditions, "Planned").map(|told| told.last_transition_time);
+    ready.is_some_and(|ready| ready.status == ConditionStatus::True)
+        && since.is_some_and(|since| now.duration_since(since).unsigned_abs() > BLIND_AFTER)
 }
 
 struct Teller<'a> {
@@ -96,13 +115,29 @@ struct Teller<'a> {
 
 impl Teller<'_> {
     fn tell(&mut self, kind: &str, holds: bool, reason: &str, message: impl Into<String>) {
+        let status = if holds {
+            ConditionStatus::True
+        } else {
+            ConditionStatus::False
+        };
+        self.tell_status(kind, status, reason, message);
+    }
+
+    /// Nobody can say whether it is ready.
+    fn tell_unknown(&mut self, reason: &str, message: &str) {
+        self.tell_status("Ready", ConditionStatus::Unknown, reason, message);
+    }
+
+    fn tell_status(
+        &mut self,
+        kind: &str,
+        status: ConditionStatus,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
         let condition = Condition {
             kind: kind.to_owned(),
-            status: if holds {
-                ConditionStatus::True
-            } else {
-                ConditionStatus::False
-            },
+            status,
             reason: reason.to_owned(),
             message: message.into(),
             last_transition_time: self.now,
@@ -511,4 +546,31 @@ fn grouped(steps: &[Step]) -> Vec<(String, String)> {
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_could_look_at_for_long_is_not_called_ready() {
+        let at = |second| Timestamp::from_second(second).expect("in range");
+        let told = |kind: &str, status, second| Condition {
+            kind: kind.to_owned(),
+            status,
+            reason: "AsItWas".to_owned(),
+            message: String::new(),
+            last_transition_time: at(second),
+            observed_generation: None,
+        };
+        let conditions = [
+            told("Planned", ConditionStatus::False, 1_000),
+            told("Ready", ConditionStatus::True, 0),
+        ];
+        assert!(!blind(&conditions, at(1_300)), "a restart is no reason yet");
+        assert!(blind(&conditions, at(1_301)));
+        let mut never = conditions;
+        never[1].status = ConditionStatus::False;
+        assert!(!blind(&never, at(9_000)), "what was not ready is not");
+    }
 }

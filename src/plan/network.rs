@@ -113,6 +113,13 @@ impl Planner<'_> {
         else {
             return;
         };
+        if self.failed_before("vpc")
+            && let Some(left) = self.input.inventory.vpcs_of_stack(self.uid).next()
+        {
+            self.plan.ledger.vpc = Some(left.id.clone());
+            self.turned_up("vpc", left.id.as_str());
+            return;
+        }
         let action = Action::CreateVpc {
             name: stack.name.clone(),
             display_text: mark::text(&stack.namespace, &stack.name, self.uid),
@@ -121,6 +128,20 @@ impl Planner<'_> {
             zone,
         };
         self.create("vpc", action, "the stack needs its VPC");
+    }
+
+    /// Whether a create is tried again that was refused, or whose job failed. CloudStack makes such
+    /// a thing when it takes the request in, and a job that fails later may leave it.
+    fn failed_before(&self, subject: &str) -> bool {
+        self.plan.ledger.failures.contains_key(subject)
+            && self.plan.ledger.pending_on(subject).is_none()
+    }
+
+    /// Notes that a create which failed left what it was to make, which is ours now.
+    fn turned_up(&mut self, subject: &str, id: &str) {
+        self.plan.ledger.failures.remove(subject);
+        let message = format!("{id} is there although its create failed");
+        self.note(subject, "Adopted", message);
     }
 
     /// Whether anything is shown in a VPC that is not. The lists of a look are read one beside the
@@ -258,6 +279,21 @@ impl Planner<'_> {
                 _ => return,
             }
         }
+        if self.failed_before("acl") {
+            let Some(answer) = self.ask(Question::AclLists) else {
+                return;
+            };
+            if let Answer::AclLists(lists) = answer
+                && let Some(left) = lists.iter().find(|list| {
+                    let marked = mark::uid_in(&list.description);
+                    list.vpc.as_ref() == Some(&vpc) && marked.as_ref() == Some(self.uid)
+                })
+            {
+                self.plan.ledger.acl = Some(left.id.clone());
+                self.turned_up("acl", left.id.as_str());
+                return;
+            }
+        }
         let stack = &self.input.stack.metadata;
         let action = Action::CreateAclList {
             vpc,
@@ -296,6 +332,18 @@ impl Planner<'_> {
         ) else {
             return;
         };
+        if self.failed_before("tier") {
+            let mut tiers = self.input.inventory.networks_of(&vpc);
+            let left = tiers.find(|tier| {
+                tier.cidr == Some(network.cidr.trunc())
+                    && mark::uid_in(&tier.display_text).as_ref() == Some(self.uid)
+            });
+            if let Some(left) = left.map(|tier| tier.id.clone()) {
+                self.turned_up("tier", left.as_str());
+                self.plan.ledger.tier = Some(left);
+                return;
+            }
+        }
         let action = Action::CreateTier {
             vpc,
             acl,
@@ -360,8 +408,25 @@ impl Planner<'_> {
     fn create_affinity_group(&mut self, subject: &str, role: Role, kind: &str) {
         let stack = &self.input.stack.metadata;
         let short = self.uid.as_str().split('-').next().unwrap_or_default();
+        let name = format!("weir-{}-{role}-{short}", stack.name);
+        if self.failed_before(subject) {
+            let Some(answer) = self.ask(Question::AffinityGroups) else {
+                return;
+            };
+            if let Answer::AffinityGroups(groups) = answer
+                && let Some(left) = groups.iter().find(|group| {
+                    let marked = mark::uid_in(&group.description);
+                    group.name == name && marked.as_ref() == Some(self.uid)
+                })
+            {
+                let groups = &mut self.plan.ledger.affinity_groups;
+                groups.insert(role, left.id.clone());
+                self.turned_up(subject, left.id.as_str());
+                return;
+            }
+        }
         let action = Action::CreateAffinityGroup {
-            name: format!("weir-{}-{role}-{short}", stack.name),
+            name,
             kind: kind.to_owned(),
             description: mark::text(&stack.namespace, &stack.name, self.uid),
         };

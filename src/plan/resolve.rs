@@ -186,7 +186,7 @@ impl Planner<'_> {
                     return Some(pending);
                 }
                 let message = format!("{text} (errorcode {code})");
-                self.job_failed(&pending, *code, &message, resource.as_deref());
+                self.job_failed(&pending, *code, &message, id);
                 None
             }
             JobOutcome::Lost { resource } => {

@@ -1,6 +1,7 @@
 //! The planner against its own predictions, and against worlds that were broken by hand.
 
 mod budget;
+mod left;
 
 use std::collections::BTreeMap;
 

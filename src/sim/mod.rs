@@ -342,6 +342,12 @@ impl Sim {
         waiting.map(|waiting| waiting.fault.clone()).collect()
     }
 
+    /// How often each kind of fault, by its name, struck each command so far.
+    #[must_use]
+    pub fn struck(&self) -> BTreeMap<(&'static str, String), u64> {
+        self.lock().faults.tally().clone()
+    }
+
     /// Plays a scenario from now on.
     ///
     /// # Errors

@@ -49,7 +49,7 @@ use crate::{
     types::{
         core::Event,
         id::Uid,
-        meta::{Kind, Object, ObjectKey, Resource, ResourceVersion},
+        meta::{Kind, Object, ObjectKey, ObjectMeta, Resource, ResourceVersion},
     },
 };
 
@@ -177,8 +177,9 @@ impl Store {
         namespace: &str,
         name: &str,
     ) -> Result<Option<T>, StoreError> {
-        let object = self.get(&ObjectKey::new(T::KIND, namespace, name)).await?;
-        object.as_ref().map(decode).transpose()
+        let key = path(&ObjectKey::new(T::KIND, namespace, name));
+        let entry = self.backend.get(&key).await.map_err(unread)?;
+        entry.map(|entry| read_as(&entry)).transpose()
     }
 
     /// All objects of a kind, or those in one namespace.
@@ -200,8 +201,16 @@ impl Store {
         beginning: &str,
     ) -> Result<Vec<T>, StoreError> {
         let prefix = format!("{}{beginning}", prefix(T::KIND, Some(namespace)));
-        let listing = self.listing(&prefix).await?;
-        listing.items.iter().map(decode).collect()
+        self.typed(&prefix).await
+    }
+
+    async fn typed<T: Resource>(&self, prefix: &str) -> Result<Vec<T>, StoreError> {
+        let range = self.backend.range(prefix).await.map_err(unread)?;
+        let entries = range.entries.iter();
+        let items: Result<Vec<T>, _> = entries.map(|(_, entry)| read_as(entry)).collect();
+        let mut items = items?;
+        items.sort_by(|a, b| place(a.meta()).cmp(&place(b.meta())));
+        Ok(items)
     }
 
     async fn listing(&self, prefix: &str) -> Result<Listing, StoreError> {
@@ -211,12 +220,7 @@ impl Store {
             .iter()
             .map(|(_, entry)| read(entry))
             .collect::<Result<_, _>>()?;
-        // The order of paths is not quite this one: `/` comes after `-`.
-        let place = |object: &Object| {
-            let meta = &object.metadata;
-            (meta.namespace.clone(), meta.name.clone())
-        };
-        items.sort_by_cached_key(place);
+        items.sort_by(|a, b| place(&a.metadata).cmp(&place(&b.metadata)));
         Ok(Listing { items, version })
     }
 
@@ -228,8 +232,7 @@ impl Store {
         &self,
         namespace: Option<&str>,
     ) -> Result<Vec<T>, StoreError> {
-        let listing = self.list(T::KIND, namespace).await?;
-        listing.items.iter().map(decode).collect()
+        self.typed(&prefix(T::KIND, namespace)).await
     }
 
     /// Stores a new object and returns it as it was stored. Its `status`, if the kind has one, is
@@ -462,6 +465,19 @@ fn unread(error: BackendError) -> StoreError {
 
 fn read(entry: &Entry) -> Result<Object, StoreError> {
     record::read(&entry.value, entry.version)
+}
+
+/// An object as its own type. What cannot be read so is read step by step, which tells why.
+fn read_as<T: Resource>(entry: &Entry) -> Result<T, StoreError> {
+    match record::read_as(&entry.value, entry.version) {
+        Some(object) => Ok(object),
+        None => decode(&read(entry)?),
+    }
+}
+
+/// The order of lists. That of paths is not quite this one: `/` comes after `-`.
+fn place(meta: &ObjectMeta) -> (&str, &str) {
+    (&meta.namespace, &meta.name)
 }
 
 fn decode<T: Resource>(object: &Object) -> Result<T, StoreError> {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
-use crate::types::meta::{Object, ResourceVersion};
+use crate::types::meta::{Object, Resource, ResourceVersion};
 
 /// The format in which records are written.
 pub(super) const FORMAT: u32 = 1;
@@ -54,6 +54,15 @@ pub(super) fn read(record: &[u8], version: ResourceVersion) -> Result<Object, St
             _ => StoreError::io("a stored record cannot be read", error),
         }),
     }
+}
+
+/// Reads an object of a known type in one go; none where that fails, for whatever reason: [`read`]
+/// finds out which.
+pub(super) fn read_as<T: Resource>(record: &[u8], version: ResourceVersion) -> Option<T> {
+    let record = serde_json::from_slice::<Record<T>>(record).ok()?;
+    let mut object = (record.format == FORMAT).then_some(record.object)?;
+    object.meta_mut().resource_version = version.to_string();
+    Some(object)
 }
 
 fn foreign(format: u32) -> StoreError {

@@ -15,7 +15,7 @@ use weir::{
 
 use crate::{
     world::small_stack,
-    worlds::world::{World, run},
+    worlds::world::{PATIENCE, World, run},
 };
 
 /// A world with a stack that has come up.
@@ -57,7 +57,7 @@ impl World {
             of_it.next().map(|step| step.reason.clone())
         };
         let says = async |stack: Option<ClearwaterStack>| stack.is_some_and(|s| told(&s).is_some());
-        self.within(reason, says).await.unwrap();
+        self.within(("ims", PATIENCE), reason, says).await.unwrap();
         told(&self.stack().await.unwrap()).unwrap()
     }
 
@@ -174,7 +174,7 @@ fn a_stack_is_not_built_beside_a_living_one_of_its_name() {
         let first = world.stack().await.unwrap().metadata.uid.unwrap();
         let all = world.vms();
         world.delete(Kind::ClearwaterStack, "ims").await.unwrap();
-        world.gone().await.unwrap();
+        world.gone("ims").await.unwrap();
         let before = world.commands("createVPC");
         world.create(small_stack(&json!({}))).await;
         let why = world.told("NamesakeFound").await;
@@ -215,7 +215,7 @@ fn a_protected_stack_is_not_deleted_and_one_that_is_protected_late_stops_being_d
         world.looked().await;
         assert_eq!(world.vms(), left);
         protect(false).await;
-        world.gone().await.unwrap();
+        world.gone("ims").await.unwrap();
     });
 }
 

@@ -2,9 +2,14 @@
 //! against the simulator, with no socket and no clock of the machine between them. An hour takes
 //! a moment, and a seed gives the same world every time, request by request.
 
+mod aims;
 mod chaos;
+mod coverage;
 mod doom;
+mod ear;
+mod errand;
 mod fate;
+mod kept;
 pub(crate) mod safety;
 pub(crate) mod world;
 
@@ -35,7 +40,7 @@ async fn a_life(seed: u64) -> String {
     };
     world.mended(gone).await;
     world.delete(Kind::ClearwaterStack, "ims").await.unwrap();
-    world.gone().await.unwrap();
+    world.gone("ims").await.unwrap();
     world.log()
 }
 

@@ -58,7 +58,6 @@ use serde_json::{Map, Value, json};
 
 pub(crate) use call::{Call, Caller};
 pub(crate) use table::{find, names};
-#[cfg(test)]
 pub(crate) use usage::used;
 
 use super::jobs::Twist;

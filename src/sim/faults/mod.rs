@@ -110,6 +110,29 @@ pub(crate) enum Stage {
 }
 
 impl FaultKind {
+    /// The word that scripts have for it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::LostRequest => "lost-request",
+            Self::LostReply => "lost-reply",
+            Self::Slow { .. } => "slow",
+            Self::Status { .. } => "status",
+            Self::Html => "html",
+            Self::Maintenance => "maintenance",
+            Self::Truncated => "truncated",
+            Self::EmptyList => "empty-list",
+            Self::ShortList => "short-list",
+            Self::StaleList => "stale-list",
+            Self::FailJob { .. } => "fail-job",
+            Self::HangJob => "hang-job",
+            Self::LoseJob => "lose-job",
+            Self::NoCapacity => "no-capacity",
+            Self::StartFails => "start-fails",
+            Self::HypervisorStopFails => "hypervisor-stop-fails",
+        }
+    }
+
     pub(crate) fn stage(&self) -> Stage {
         match self {
             Self::LostRequest | Self::Status { .. } | Self::Html | Self::Maintenance => {
@@ -153,7 +176,8 @@ impl FaultKind {
     }
 
     /// Whether it can happen to this command at all.
-    pub(crate) fn fits(&self, command: &str) -> bool {
+    #[must_use]
+    pub fn fits(&self, command: &str) -> bool {
         match self {
             Self::EmptyList | Self::ShortList | Self::StaleList => command.starts_with("list"),
             Self::FailJob { .. } | Self::HangJob | Self::LoseJob | Self::Maintenance => {

@@ -190,6 +190,7 @@ mod tests {
             }
             let fault = read(written).unwrap();
             assert_eq!(serde_json::to_value(&fault).unwrap()["kind"], *name);
+            assert_eq!(fault.kind.name(), *name);
         }
     }
 

@@ -1,11 +1,13 @@
 //! The faults that are waiting, and which of them strike a request.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Fault, FaultKind, Stage};
+use crate::sim::commands;
 use crate::sim::jobs::Twist;
 use crate::sim::world::World;
 use crate::sim::world::chance::Chance;
@@ -37,7 +39,11 @@ pub struct WaitingFault {
 pub(crate) struct Faults {
     waiting: Vec<WaitingFault>,
     added: u64,
+    tally: Tally,
 }
+
+/// How often each kind of fault, by its name, struck each command.
+pub(crate) type Tally = BTreeMap<(&'static str, String), u64>;
 
 /// What strikes a request: at most one fault at each stage of its way.
 #[derive(Debug, Default)]
@@ -78,6 +84,11 @@ impl Faults {
         let before = self.waiting.len();
         self.waiting.retain(|waiting| waiting.id != id);
         self.waiting.len() < before
+    }
+
+    /// What struck so far. Commands that there are not are left out, since anybody can invent some.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     pub(crate) fn all(&self) -> &[WaitingFault] {
@@ -157,6 +168,10 @@ impl Faults {
             }
             fault.count = fault.count.map(|count| count - 1);
             waiting.struck += 1;
+            if commands::find(command).is_some() {
+                let key = (fault.kind.name(), command.to_owned());
+                *self.tally.entry(key).or_default() += 1;
+            }
             return Some((fault.kind.clone(), waiting.stale.clone()));
         }
         None
@@ -194,6 +209,8 @@ mod tests {
             .collect();
         assert_eq!(struck, [false, true, false, false]);
         assert!(faults.all().is_empty());
+        let once = (("lost-reply", "listVPCs".to_owned()), 1);
+        assert_eq!(faults.tally(), &BTreeMap::from([once]));
     }
 
     #[test]

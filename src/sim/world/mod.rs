@@ -341,6 +341,12 @@ impl World {
         self.limits.get_mut(&id)
     }
 
+    /// How much of a resource type an account has, by the name it has in [`RESOURCE_TYPES`].
+    #[must_use]
+    pub fn used(&self, account: &str, resource: &str) -> i64 {
+        super::commands::used(self, account, resource)
+    }
+
     /// The user with this name.
     #[must_use]
     pub fn user_named(&self, name: &str) -> Option<&User> {

@@ -3,12 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use weir::{
     plan::machine_names,
     sim::{
         Sim, Who,
-        world::{Account, Address, AddressState, Tag, Vm, VmState, World, catalogue::Catalogue},
+        world::{
+            Account, AclItem, AclList, Address, AddressState, AffinityGroup, Network, Tag, Vm,
+            VmState, Vpc, World, catalogue::Catalogue,
+        },
     },
     types::{
         action::mark,
@@ -23,9 +26,93 @@ use super::script::Rights;
 const USED_ADDRESSES: usize = 6;
 
 /// What others have, in our own account and in another, as it was at the start.
+#[derive(Clone)]
 pub(crate) struct Strangers {
     account: String,
-    things: BTreeMap<String, Value>,
+    things: BTreeMap<String, Held>,
+}
+
+/// Something that somebody has, with its tags.
+#[derive(Clone, Debug)]
+struct Held {
+    thing: Thing,
+    tags: Vec<Tag>,
+}
+
+#[derive(Clone, Debug)]
+enum Thing {
+    Vm(Box<Vm>),
+    Vpc(Vpc),
+    Tier(Network),
+    List(AclList),
+    Rule(AclItem),
+    Group(AffinityGroup),
+    Address(Address),
+}
+
+impl Held {
+    /// Whether it is still so.
+    fn is_in(&self, id: &str, world: &World) -> bool {
+        let thing = match &self.thing {
+            Thing::Vm(was) => world.vms.get(id).is_some_and(|is| same_vm(was, is, world)),
+            Thing::Vpc(was) => world.vpcs.get(id) == Some(was),
+            Thing::Tier(was) => world.networks.get(id).is_some_and(|is| same_tier(was, is)),
+            Thing::List(was) => world.acl_lists.get(id) == Some(was),
+            Thing::Rule(was) => world.acl_items.get(id) == Some(was),
+            Thing::Group(was) => world.affinity_groups.get(id) == Some(was),
+            Thing::Address(was) => world.addresses.get(id) == Some(was),
+        };
+        thing && world.tags_of(id).eq(&self.tags)
+    }
+
+    /// Whether it is of a network that a delete may leave.
+    fn is_of_a_network(&self) -> bool {
+        match &self.thing {
+            Thing::Vpc(_) | Thing::Tier(_) | Thing::List(_) | Thing::Rule(_) => true,
+            Thing::Address(row) => row.source_nat,
+            Thing::Vm(_) | Thing::Group(_) => false,
+        }
+    }
+}
+
+/// Whether nobody changed a machine. Where hosts failed, whether it runs is no sign of that.
+fn same_vm(was: &Vm, is: &Vm, world: &World) -> bool {
+    if world.hosts.is_empty() {
+        return was == is;
+    }
+    let cards = |vm: &Vm| {
+        vm.nics
+            .iter()
+            .map(|nic| (nic.id.clone(), nic.ip))
+            .collect::<Vec<_>>()
+    };
+    let there = |vm: &Vm| Vm {
+        // The VLAN of its tier is another one when the router comes back.
+        nics: match cards(vm) == cards(was) {
+            true => was.nics.clone(),
+            false => vm.nics.clone(),
+        },
+        state: was.state,
+        guest: was.guest,
+        host: was.host.clone(),
+        updated: was.updated,
+        running_since: was.running_since,
+        capacity_freed: was.capacity_freed,
+        ..vm.clone()
+    };
+    *was == there(is)
+}
+
+/// Whether nobody changed a tier: that its router goes when nothing runs in it is no change.
+fn same_tier(was: &Network, is: &Network) -> bool {
+    let there = Network {
+        state: was.state,
+        vlan: was.vlan,
+        busy_until: was.busy_until,
+        idle_since: was.idle_since,
+        ..is.clone()
+    };
+    *was == there
 }
 
 impl Strangers {
@@ -33,7 +120,7 @@ impl Strangers {
     pub(crate) fn so_far(sim: &Sim) -> Self {
         sim.world(|world| Self {
             account: account_of(world, Who::Tenant).id.clone(),
-            things: things_of(world, |_| true),
+            things: things_of(world),
         })
     }
 
@@ -53,9 +140,29 @@ impl Strangers {
         sim.world(|world| {
             leave_tags(world);
             let account = account_of(world, who).id.clone();
-            let things = things_of(world, |_| true);
+            let things = things_of(world);
             Self { account, things }
         })
+    }
+
+    /// The same, with the networks that stacks left behind which keep them.
+    pub(crate) fn and_what_is_left(&self, world: &World, stays: &[ClearwaterStack]) -> Self {
+        let taken: BTreeSet<String> = stays
+            .iter()
+            .flat_map(|stack| things_of_stack(world, stack))
+            .collect();
+        let mut all = self.clone();
+        let left = things_of(world).into_iter();
+        let left = left.filter(|(id, held)| held.is_of_a_network() && !taken.contains(id));
+        for (id, held) in left {
+            all.things.entry(id).or_insert(held);
+        }
+        all
+    }
+
+    /// Whether something is theirs.
+    pub(crate) fn have(&self, id: &str) -> bool {
+        self.things.contains_key(id)
     }
 
     /// Whether something of this account is not theirs.
@@ -65,13 +172,9 @@ impl Strangers {
 
     /// What of theirs is not as it was.
     pub(crate) fn changed_in(&self, world: &World) -> Vec<String> {
-        let now = things_of(world, |id| self.things.contains_key(id));
-        let changed = self
-            .things
-            .iter()
-            .filter(|(id, was)| now.get(*id) != Some(was));
+        let changed = self.things.iter().filter(|(id, was)| !was.is_in(id, world));
         changed
-            .map(|(id, was)| format!("a stranger's {id} was {was}, is {:?}", now.get(id)))
+            .map(|(id, was)| format!("a stranger's {id} is no longer as it was: {was:?}"))
             .collect()
     }
 }
@@ -179,41 +282,58 @@ fn leave_tags(world: &mut World) {
     world.tags.extend(tags);
 }
 
-/// Everything with such an id that anybody has, by id.
-fn things_of(world: &World, wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Value> {
-    let mut things = BTreeMap::new();
-    let mut add = |id: &String, thing: &dyn Fn() -> Value| {
-        if !wanted(id) {
-            return;
-        }
-        let thing = thing();
-        let tags: Vec<_> = world.tags_of(id).collect();
-        things.insert(id.clone(), json!({"thing": thing, "tags": tags}));
-    };
-    for (id, row) in &world.vms {
-        add(id, &|| json!(row));
+/// Everything that anybody has, by id.
+fn things_of(world: &World) -> BTreeMap<String, Held> {
+    let vms = world.vms.iter();
+    let vms = vms.map(|(id, row)| (id, Thing::Vm(Box::new(row.clone()))));
+    let vpcs = world.vpcs.iter();
+    let vpcs = vpcs.map(|(id, row)| (id, Thing::Vpc(row.clone())));
+    let tiers = world.networks.iter();
+    let tiers = tiers.map(|(id, row)| (id, Thing::Tier(row.clone())));
+    let lists = world.acl_lists.iter();
+    let lists = lists.map(|(id, row)| (id, Thing::List(row.clone())));
+    let rules = world.acl_items.iter();
+    let rules = rules.map(|(id, row)| (id, Thing::Rule(row.clone())));
+    let groups = world.affinity_groups.iter();
+    let groups = groups.map(|(id, row)| (id, Thing::Group(row.clone())));
+    let held = world.addresses.iter();
+    let held = held.filter(|(_, row)| row.state != AddressState::Free);
+    let held = held.map(|(id, row)| (id, Thing::Address(row.clone())));
+    let all = vms.chain(vpcs).chain(tiers).chain(lists).chain(rules);
+    let with_tags = all.chain(groups).chain(held).map(|(id, thing)| {
+        let tags = world.tags_of(id).cloned().collect();
+        (id.clone(), Held { thing, tags })
+    });
+    with_tags.collect()
+}
+
+/// The ids of what a stack has.
+fn things_of_stack(world: &World, stack: &ClearwaterStack) -> BTreeSet<String> {
+    let status = stack.status.clone().unwrap_or_default();
+    let ledger = &status.ledger;
+    let uid = stack.metadata.stored_uid().as_str();
+    let vpc = ledger.vpc.as_ref().map(ToString::to_string);
+    let mut ids: BTreeSet<String> = vpc.iter().cloned().collect();
+    ids.extend(ledger.acl.as_ref().map(ToString::to_string));
+    ids.extend(ledger.tier.as_ref().map(ToString::to_string));
+    ids.extend(ledger.affinity_groups.values().map(ToString::to_string));
+    ids.extend(ledger.strays.iter().map(ToString::to_string));
+    for record in ledger.machines.values() {
+        ids.extend(record.vm.as_ref().map(ToString::to_string));
+        ids.extend(record.former.iter().map(|former| former.vm.to_string()));
+        ids.extend(record.public_address.as_ref().map(|own| own.id.to_string()));
     }
-    for (id, row) in &world.vpcs {
-        add(id, &|| json!(row));
-    }
-    for (id, row) in &world.networks {
-        add(id, &|| json!(row));
-    }
-    for (id, row) in &world.acl_lists {
-        add(id, &|| json!(row));
-    }
-    for (id, row) in &world.acl_items {
-        add(id, &|| json!(row));
-    }
-    for (id, row) in &world.affinity_groups {
-        add(id, &|| json!(row));
-    }
-    for (id, row) in &world.addresses {
-        if row.state != AddressState::Free {
-            add(id, &|| json!(row));
-        }
-    }
-    things
+    let marked = |vm: &&Vm| vm.details.get(mark::STACK).is_some_and(|mark| mark == uid);
+    ids.extend(world.vms.values().filter(marked).map(|vm| vm.id.clone()));
+    let inside = |row: &&Address| vpc.is_some() && row.vpc == vpc;
+    ids.extend(
+        world
+            .addresses
+            .values()
+            .filter(inside)
+            .map(|row| row.id.clone()),
+    );
+    ids
 }
 
 /// Whether a stack says that it is ready, in sync and idle.
@@ -241,6 +361,8 @@ pub(crate) fn is_settled(stack: &ClearwaterStack) -> bool {
 pub(crate) struct Audit<'a> {
     world: World,
     strangers: &'a Strangers,
+    /// What other stacks have.
+    others: BTreeSet<String>,
 }
 
 impl<'a> Audit<'a> {
@@ -250,11 +372,22 @@ impl<'a> Audit<'a> {
 
     /// The same for a world that was written down.
     pub(crate) fn in_world(world: World, strangers: &'a Strangers) -> Self {
-        Self { world, strangers }
+        Self {
+            world,
+            strangers,
+            others: BTreeSet::new(),
+        }
+    }
+
+    /// Leaves out what is another stack's, by its ledger and by its mark.
+    pub(crate) fn beside(mut self, other: &ClearwaterStack) -> Self {
+        let ids = things_of_stack(&self.world, other);
+        self.others.extend(ids);
+        self
     }
 
     fn ours(&self, id: &str, account: &str) -> bool {
-        self.strangers.spare(id, account)
+        self.strangers.spare(id, account) && !self.others.contains(id)
     }
 
     /// VMs of ours that were not destroyed, wrecks included.
@@ -283,10 +416,10 @@ impl<'a> Audit<'a> {
         wrong
     }
 
-    /// What is left of a stack that was deleted, its network perhaps retained.
-    pub(crate) fn gone(&self, retained: bool) -> Vec<String> {
+    /// What is left of stacks that were deleted, so many of their networks retained.
+    pub(crate) fn gone(&self, kept: usize) -> Vec<String> {
         let mut wrong = self.strangers.changed_in(&self.world);
-        let kept = usize::from(retained);
+        let retained = kept > 0;
         for vm in self.vms() {
             wrong.push(format!("VM {} ({}) is left, {}", vm.name, vm.id, vm.state));
         }
@@ -324,7 +457,7 @@ impl<'a> Audit<'a> {
     fn lists(&self) -> Vec<&weir::sim::world::AclList> {
         let lists = self.world.acl_lists.values();
         lists
-            .filter(|list| !self.strangers.things.contains_key(&list.id))
+            .filter(|list| !self.strangers.have(&list.id) && !self.others.contains(&list.id))
             .collect()
     }
 

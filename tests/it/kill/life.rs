@@ -334,7 +334,7 @@ impl Life {
 
     async fn audited_gone(&self) -> Result<(), String> {
         let audit = Audit::of(&self.sim, &self.strangers);
-        let mut wrong = audit.gone(self.rights == Rights::Plain);
+        let mut wrong = audit.gone(usize::from(self.rights == Rights::Plain));
         wrong.extend(self.too_many_vms());
         wrong.extend(self.too_many_questions());
         wrong.extend(self.bad_words());

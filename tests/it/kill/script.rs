@@ -314,7 +314,7 @@ impl Wound {
 }
 
 /// The id of the VM that stands for a machine; empty, which is no VM's, if there is none.
-fn vm_of(world: &World, machine: &str) -> String {
+pub(crate) fn vm_of(world: &World, machine: &str) -> String {
     let marked = |vm: &&weir::sim::world::Vm| {
         vm.display_name.as_deref() == Some(machine) && !vm.state.is_gone()
     };

@@ -348,7 +348,7 @@ impl Bed {
         self.process.kill();
         let sim = self.cloud.end().await;
         let audit = Audit::of(&sim, &self.cloud.strangers);
-        let mut wrong = audit.gone(self.rights == Rights::Plain);
+        let mut wrong = audit.gone(usize::from(self.rights == Rights::Plain));
         wrong.extend(self.bad_words());
         verdict("after the delete", &wrong)
     }

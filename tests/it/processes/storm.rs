@@ -14,12 +14,16 @@ use fastrand::Rng;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use weir::types::meta::Kind;
+use weir::{
+    sim::world::{Vm, World},
+    types::meta::Kind,
+};
 
 use super::bed::{Bed, until};
 use crate::{
     kill::{
         asked_seeds,
+        audit::Strangers,
         script::{MACHINES, Script, Wound},
     },
     worlds::safety,
@@ -36,6 +40,9 @@ const KILLS_OF_DELETE: usize = 5;
 
 /// Kills that all lives of a run must have seen.
 const WANTED: usize = 200;
+
+/// VM records that may be there at once: seven machines after a scale-up, one of surge, three.
+const RECORDS_MAX: usize = 7 + 1 + 3;
 
 /// Time between two deeds of a user or a stranger, at most, in milliseconds.
 const LULL: u64 = 1_500;
@@ -147,7 +154,7 @@ impl Storm {
     /// Holds what may never be against the world, again and again, until the kills are over.
     async fn guarded(&self) -> Result<(), String> {
         until("the kills are over", async || {
-            let wrong = safety::wrong(&self.bed.cloud.world(), &self.bed.cloud.strangers);
+            let wrong = wrong(&self.bed.cloud.world(), &self.bed.cloud.strangers);
             if !wrong.is_empty() {
                 return Ok(Err(format!("meanwhile: {wrong:#?}")));
             }
@@ -158,6 +165,18 @@ impl Storm {
         })
         .await?
     }
+}
+
+/// What is wrong in a world.
+fn wrong(world: &World, strangers: &Strangers) -> Vec<String> {
+    let mut wrong = strangers.changed_in(world);
+    wrong.extend(safety::twice(world, strangers));
+    let spare = |vm: &&Vm| strangers.spare(&vm.id, &vm.account) && !vm.state.is_gone();
+    let records = world.vms.values().filter(spare).count();
+    if records > RECORDS_MAX {
+        wrong.push(format!("{records} VM records, {RECORDS_MAX} may be"));
+    }
+    wrong
 }
 
 /// A change of the manifest; or a machine that is to be replaced.

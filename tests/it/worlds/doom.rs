@@ -20,6 +20,8 @@ use weir::{
 
 use crate::{kill::gate::parameter, support::stage::reads};
 
+use super::safety::Watch;
+
 /// Where the controller dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
@@ -63,15 +65,20 @@ impl Place {
     }
 }
 
-/// How much of what is wrong is kept.
-const WRONG_MAX: usize = 20;
-
 /// A death that waits for its moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Doom {
     pub(super) place: Place,
     /// How many requests or writes of that kind are let pass first; reads do not count.
     pub(super) after: u32,
+    /// The command that it waits for; any if absent.
+    pub(super) at: Option<&'static str>,
+}
+
+impl Doom {
+    fn waits_for(&self, of_store: bool, at: &str) -> bool {
+        self.place.is_of_store() == of_store && self.at.is_none_or(|wanted| wanted == at)
+    }
 }
 
 /// What is between the controller and its cloud and store. Clones are handles to the same.
@@ -95,10 +102,10 @@ struct State {
     /// A request that has still to arrive.
     late: Option<String>,
     struck: BTreeMap<(Place, String), u32>,
-    /// Who looks at the world after each write.
-    watchman: Option<Watchman>,
-    /// What was ever wrong.
-    wrong: Vec<String>,
+    /// Whether the store's disk is full, so that every write fails.
+    full: bool,
+    /// Who looks at what the controller does.
+    watch: Option<Arc<Watch>>,
 }
 
 impl fmt::Debug for Fates {
@@ -106,9 +113,6 @@ impl fmt::Debug for Fates {
         f.debug_struct("Fates").finish_non_exhaustive()
     }
 }
-
-/// Looks at the world after each write; tells what must never be.
-pub(super) type Watchman = Arc<dyn Fn(&Sim) -> Vec<String> + Send + Sync>;
 
 impl Fates {
     pub(super) fn new(sim: Sim) -> Self {
@@ -120,9 +124,24 @@ impl Fates {
         self.inner.state.lock().unwrap()
     }
 
-    /// Has somebody look at the world after each write of the controller.
-    pub(super) fn watch(&self, watchman: Watchman) {
-        self.state().watchman = Some(watchman);
+    /// Has somebody look at everything that the controller does.
+    pub(super) fn watch(&self, watch: Arc<Watch>) {
+        self.state().watch = Some(watch);
+    }
+
+    fn watched(&self) -> Option<Arc<Watch>> {
+        self.state().watch.clone()
+    }
+
+    /// Lets the store's disk be full, or have room again.
+    pub(super) fn fill_disk(&self, full: bool) {
+        self.state().full = full;
+    }
+
+    /// Has the controller die now.
+    pub(super) fn kill(&self) {
+        self.state().dead = true;
+        self.inner.fallen.notify_waiters();
     }
 
     /// Has the controller die, or its store fail, at a moment from now on.
@@ -160,29 +179,10 @@ impl Fates {
         self.state().struck.clone()
     }
 
-    /// What was ever wrong.
-    pub(super) fn wrong(&self) -> Vec<String> {
-        self.state().wrong.clone()
-    }
-
-    /// Has the watchman look at what a command did.
-    fn look_after(&self, command: &str) {
-        let Some(watchman) = self.state().watchman.clone() else {
-            return;
-        };
-        let seen = watchman(&self.sim);
-        let mut state = self.state();
-        // Enough to understand; what is wrong once often stays so.
-        let room = WRONG_MAX.saturating_sub(state.wrong.len());
-        let told = seen.iter().take(room);
-        let told = told.map(|what| format!("after {command}: {what}"));
-        state.wrong.extend(told);
-    }
-
     /// The doom whose moment this is, if any is.
     fn due(&self, of_store: bool, at: &str) -> Option<Place> {
         let mut state = self.state();
-        let mine = |doom: &Doom| doom.place.is_of_store() == of_store;
+        let mine = |doom: &Doom| doom.waits_for(of_store, at);
         let place = state
             .waiting
             .iter()
@@ -248,8 +248,14 @@ impl Carrier for InProcess {
                 }
                 None => {}
             }
+            let watch = self.0.watched();
+            if let Some(watch) = &watch {
+                watch.before(&self.0.sim, &command, form.as_bytes());
+            }
             let reply = self.post(&form).await;
-            self.0.look_after(&command);
+            if let Some(watch) = &watch {
+                watch.after(&self.0.sim, &command);
+            }
             reply
         })
     }
@@ -270,12 +276,19 @@ impl Disk {
     async fn write<'a>(
         &'a self,
         key: &'a str,
+        value: Option<&[u8]>,
         write: impl FnOnce() -> Reply<'a, ResourceVersion>,
     ) -> Result<ResourceVersion, BackendError> {
         if self.fates.is_dead() {
             return dead().await;
         }
         let broken = || BackendError::Failed("the disk is broken".into());
+        if self.fates.state().full {
+            return Err(BackendError::Failed("no space left on the disk".into()));
+        }
+        if let (Some(watch), Some(value)) = (self.fates.watched(), value) {
+            watch.told(&self.fates.sim, key, value);
+        }
         let kind = key.trim_start_matches('/').split('/').next();
         match self.fates.due(true, kind.unwrap_or_default()) {
             None => write().await,
@@ -300,11 +313,15 @@ impl Backend for Disk {
     }
 
     fn put<'a>(&'a self, key: &'a str, value: Bytes, expect: Expect) -> Reply<'a, ResourceVersion> {
-        Box::pin(self.write(key, move || self.kept.put(key, value, expect)))
+        Box::pin(async move {
+            let told = value.clone();
+            let write = move || self.kept.put(key, value, expect);
+            self.write(key, Some(&told), write).await
+        })
     }
 
     fn remove<'a>(&'a self, key: &'a str, expect: Expect) -> Reply<'a, ResourceVersion> {
-        Box::pin(self.write(key, move || self.kept.remove(key, expect)))
+        Box::pin(self.write(key, None, move || self.kept.remove(key, expect)))
     }
 
     fn watch(&self, prefix: &str, from: ResourceVersion) -> Result<Changes, BackendError> {

@@ -12,7 +12,7 @@ use weir::{
         cloudstack::{CloudStack, CloudStackConfig},
     },
     controller::{Context, Ids, runner},
-    sim::{Breakage, Profile, Sim, SimConfig, Who},
+    sim::{Breakage, LoggedRequest, Profile, Sim, SimConfig, Who},
     store::{Memory, Preconditions, Store, StoreError},
     types::{
         account::CloudAccountSpec,
@@ -22,13 +22,16 @@ use weir::{
     },
 };
 
-use crate::{kill::audit::is_settled, support::manifest};
+use crate::{
+    kill::audit::is_settled,
+    support::{manifest, stage::reads},
+};
 
 use super::doom::{Disk, Fates, InProcess};
 
 /// Longest wait for a level, in virtual time. The budgets of remediation are hourly, so that the
 /// last repair of a bad day may have to wait for two hours.
-const PATIENCE: Duration = Duration::from_secs(4 * 3_600);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(4 * 3_600);
 
 /// How often a level is looked at, in virtual time.
 const GLANCE: Duration = Duration::from_secs(2);
@@ -163,39 +166,61 @@ impl World {
     }
 
     pub(crate) async fn stack(&self) -> Option<ClearwaterStack> {
-        self.store.get_as("default", "ims").await.unwrap()
+        self.stack_named("ims").await
     }
 
-    /// Waits for a level.
+    pub(crate) async fn stack_named(&self, name: &str) -> Option<ClearwaterStack> {
+        self.store.get_as("default", name).await.unwrap()
+    }
+
+    /// Waits for a level of a stack.
     ///
     /// # Errors
     /// It did not come; with what there is instead.
     pub(crate) async fn within(
         &self,
+        (name, patience): (&str, Duration),
         what: &str,
         level: impl AsyncFn(Option<ClearwaterStack>) -> bool,
     ) -> Result<(), String> {
         let begun = Instant::now();
-        while !level(self.stack().await).await {
-            if begun.elapsed() >= PATIENCE {
-                let status = self.stack().await.and_then(|stack| stack.status);
+        let mut seen = None;
+        loop {
+            // Nothing is worth a look that has not changed.
+            let version = self.store.version().await.unwrap();
+            if seen != Some(version) {
+                seen = Some(version);
+                if level(self.stack_named(name).await).await {
+                    return Ok(());
+                }
+            }
+            if begun.elapsed() >= patience {
+                let status = self.stack_named(name).await.and_then(|stack| stack.status);
                 let status = serde_json::to_string_pretty(&status).unwrap();
                 let world = self.sim.overview();
                 return Err(format!(
-                    "not within {PATIENCE:?}: {what}: {status}\n{world:#}"
+                    "{name} not within {patience:?}: {what}: {status}\n{world:#}"
                 ));
             }
             tokio::time::sleep(GLANCE).await;
         }
-        Ok(())
     }
 
-    /// Waits until nothing of the stack is left.
+    /// Waits until nothing of a stack is left.
     ///
     /// # Errors
     /// As [`Self::within`].
-    pub(crate) async fn gone(&self) -> Result<(), String> {
-        self.within("gone", async |stack| stack.is_none()).await
+    pub(crate) async fn gone(&self, name: &str) -> Result<(), String> {
+        self.goes(name, PATIENCE).await
+    }
+
+    /// The same with another patience.
+    ///
+    /// # Errors
+    /// As [`Self::within`].
+    pub(super) async fn goes(&self, name: &str, patience: Duration) -> Result<(), String> {
+        let gone = async |stack: Option<ClearwaterStack>| stack.is_none();
+        self.within((name, patience), "gone", gone).await
     }
 
     /// Waits until the stack is ready and nothing is left to do.
@@ -203,10 +228,18 @@ impl World {
     /// # Errors
     /// As [`Self::within`].
     pub(crate) async fn settled(&self) -> Result<(), String> {
-        self.within("settled", async |stack| {
+        self.settles("ims", PATIENCE).await
+    }
+
+    /// The same, of any stack and with another patience.
+    ///
+    /// # Errors
+    /// As [`Self::within`].
+    pub(super) async fn settles(&self, name: &str, patience: Duration) -> Result<(), String> {
+        let settled = async |stack: Option<ClearwaterStack>| {
             stack.is_some_and(|stack| is_settled(&stack)) && self.machines_stay().await
-        })
-        .await
+        };
+        self.within((name, patience), "settled", settled).await
     }
 
     /// Whether no `Machine` is on its way out.
@@ -226,6 +259,24 @@ impl World {
     /// Long enough for two looks at everything.
     pub(crate) async fn looked(&self) {
         tokio::time::sleep(Duration::from_secs(130)).await;
+    }
+
+    /// What was sent so far that changes something, a line each.
+    pub(super) fn writes(&self) -> Vec<String> {
+        let requests = self.sim.requests();
+        let writes = requests.iter().filter(|request| !reads(&request.command));
+        let line = |request: &LoggedRequest| {
+            let params = request.params.iter();
+            let params = params.filter(|(name, _)| *name != "userdata");
+            let params: Vec<String> = params.map(|(k, v)| format!("{k}={v}")).collect();
+            let (at, user, status) = (request.at, &request.user, request.status);
+            format!(
+                "{at} {user} {} {status} {}",
+                request.command,
+                params.join(" ")
+            )
+        };
+        writes.map(line).collect()
     }
 
     /// Every request so far, with when and how it was answered.

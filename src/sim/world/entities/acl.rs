@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Uuid;
 
 /// A network ACL list.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AclList {
     /// Its UUID.
     pub id: Uuid,

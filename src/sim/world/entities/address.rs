@@ -19,7 +19,7 @@ pub enum AddressState {
 }
 
 /// A public IP address. Its id outlives its owners.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
     /// Its UUID.
     pub id: Uuid,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Uuid;
 
 /// An affinity group.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AffinityGroup {
     /// Its UUID.
     pub id: Uuid,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Uuid;
 
 /// A VPC.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vpc {
     /// Its UUID.
     pub id: Uuid,
@@ -54,7 +54,7 @@ pub enum GuestType {
 }
 
 /// A guest network; a tier if it belongs to a VPC.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
     /// Its UUID.
     pub id: Uuid,

@@ -91,7 +91,7 @@ impl Size {
 }
 
 /// A network card.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nic {
     /// Its UUID.
     pub id: Uuid,
@@ -137,7 +137,7 @@ impl Nic {
 }
 
 /// A virtual machine.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vm {
     /// Its UUID.
     pub id: Uuid,

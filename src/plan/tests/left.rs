@@ -1,0 +1,103 @@
+//! What a create that failed left behind.
+
+use super::{None, World, settled};
+use crate::{
+    plan::{Step, plan},
+    types::{
+        action::{Action, Answer, Question, mark},
+        id::{AclId, AffinityGroupId},
+        inventory::{AclList, AffinityGroup},
+        ledger::Failure,
+        role::Role,
+    },
+};
+
+fn failure(world: &World, command: &str) -> Failure {
+    Failure {
+        command: command.to_owned(),
+        reason: "JobFailed".to_owned(),
+        message: "it failed".to_owned(),
+        times: 1,
+        at: world.now,
+        retry_after: world.now,
+    }
+}
+
+fn ours(world: &World) -> String {
+    let stack = &world.stack.metadata;
+    mark::text(&stack.namespace, &stack.name, stack.stored_uid())
+}
+
+#[test]
+fn an_acl_list_that_a_failed_create_left_is_taken_over() {
+    let mut world = settled();
+    let vpc = world.ledger.vpc.clone();
+    let left = AclList {
+        id: AclId::new("left"),
+        name: "ims".to_owned(),
+        description: ours(&world),
+        vpc: vpc.clone(),
+    };
+    let theirs = AclList {
+        id: AclId::new("theirs"),
+        description: "somebody's".to_owned(),
+        ..left.clone()
+    };
+    world.ledger.acl = None;
+    let failed = failure(&world, "createNetworkACLList");
+    world.ledger.failures.insert("acl".to_owned(), failed);
+    let asked = plan(world.input(&None::default()));
+    assert!(
+        asked.questions.contains(&Question::AclLists),
+        "it looks first"
+    );
+    let lists = Answer::AclLists(vec![theirs, left]);
+    world.answers.insert(Question::AclLists, lists);
+    let plan = plan(world.input(&None::default()));
+    assert_eq!(plan.ledger.acl, Some(AclId::new("left")));
+    assert!(!plan.ledger.failures.contains_key("acl"));
+    let creates = |step: &Step| matches!(step.action, Action::CreateAclList { .. });
+    assert!(!plan.steps.iter().any(creates), "{:?}", plan.steps);
+}
+
+#[test]
+fn an_affinity_group_whose_name_is_taken_by_our_own_is_taken_over() {
+    let mut world = settled();
+    world.ledger.affinity_groups.remove(&Role::Sprout);
+    let subject = "affinity sprout".to_owned();
+    let failed = failure(&world, "createAffinityGroup");
+    world.ledger.failures.insert(subject.clone(), failed);
+    let left = AffinityGroup {
+        id: AffinityGroupId::new("left"),
+        name: "weir-ims-sprout-0a1b2c3d".to_owned(),
+        kind: "non-strict host anti-affinity".to_owned(),
+        description: ours(&world),
+    };
+    let theirs = AffinityGroup {
+        description: "somebody's".to_owned(),
+        ..left.clone()
+    };
+    let mut answered = |group: AffinityGroup| {
+        let groups = Answer::AffinityGroups(vec![group]);
+        world.answers.insert(Question::AffinityGroups, groups);
+        plan(world.input(&None::default())).ledger
+    };
+    assert_eq!(answered(theirs).affinity_groups.get(&Role::Sprout), None);
+    let ledger = answered(left);
+    let taken = ledger.affinity_groups.get(&Role::Sprout);
+    assert_eq!(taken, Some(&AffinityGroupId::new("left")));
+    assert!(!ledger.failures.contains_key(&subject));
+}
+
+#[test]
+fn a_tier_that_a_lost_create_left_is_taken_over() {
+    let mut world = settled();
+    let tier = world.ledger.tier.take();
+    let failed = failure(&world, "createNetwork");
+    world.ledger.failures.insert("tier".to_owned(), failed);
+    world.inventory.index();
+    let plan = plan(world.input(&None::default()));
+    assert_eq!(plan.ledger.tier, tier);
+    let creates = |step: &Step| matches!(step.action, Action::CreateTier { .. });
+    assert!(!plan.steps.iter().any(creates), "{:?}", plan.steps);
+}
