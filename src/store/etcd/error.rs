@@ -233,7 +233,12 @@ pub(super) fn unconnected(error: &(dyn Error + 'static), endpoint: &str) -> Stri
             "it wants another client certificate: check --etcd-cert and --etcd-key"
         }
         _ if io == Some(io::ErrorKind::ConnectionRefused) => "is etcd running there?",
-        _ if tls && io == Some(io::ErrorKind::UnexpectedEof) => {
+        _ if tls
+            && matches!(
+                io,
+                Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+            ) =>
+        {
             "perhaps it speaks no TLS there: is it etcd://?"
         }
         // In TLS 1.3 a client is refused only after it has said all that it had to say.
