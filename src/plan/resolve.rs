@@ -194,7 +194,11 @@ impl Planner<'_> {
                 let resource = resource.map(str::to_owned);
                 self.job_lost(pending, resource.as_deref())
             }
-            JobOutcome::Unknown => self.never_arrived(pending),
+            // One that was answered with what it makes did arrive, whatever became of its job.
+            JobOutcome::Unknown => match pending.resource.clone() {
+                Some(resource) => self.job_lost(pending, Some(&resource)),
+                None => self.never_arrived(pending),
+            },
         }
     }
 
@@ -238,16 +242,21 @@ impl Planner<'_> {
 
     /// Puts a VM that a deploy left behind among those to be destroyed, if it is there at all.
     fn discard_vm(&mut self, machine: &str, vm: &VmId, reason: &str) {
-        let now = self.input.now;
-        let known = self.input.inventory.vms.contains_key(vm);
+        if self.input.inventory.vms.contains_key(vm) {
+            self.part_with(machine, vm, reason);
+        }
+    }
+
+    /// The same, whether or not a list shows it.
+    fn part_with(&mut self, machine: &str, vm: &VmId, reason: &str) {
+        let since = self.input.now;
         if let Some(record) = self.plan.ledger.machines.get_mut(machine)
-            && known
             && !record.knows_vm(vm)
         {
             record.former.push(Former {
                 vm: vm.clone(),
                 reason: reason.to_owned(),
-                since: now,
+                since,
             });
         }
     }
@@ -292,6 +301,11 @@ impl Planner<'_> {
             (Action::AssociateAddress { .. }, Some(id)) => return self.address_lost(pending, id),
             _ => None,
         };
+        if let (Action::DeployVm(deploy), Some(id), None) = (&pending.action, resource, &found) {
+            // No list shows it: it never came to be, or somebody destroyed it before it was known,
+            // and it holds its place and the tier until it is purged.
+            self.part_with(&deploy.machine, &VmId::new(id), "its deploy was lost");
+        }
         self.note(&pending.subject, "JobLost", message);
         if let Some(id) = found {
             self.took_effect(&pending, Some(&id));

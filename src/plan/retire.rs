@@ -124,7 +124,12 @@ impl Planner<'_> {
         if recorded.is_some_and(|own| own.intent() == Some(intent.as_str())) {
             return;
         }
+        let mut marked = self.input.inventory.vms_of_stack(self.uid);
+        let copied = marked.any(|other| other.id != vm.id && other.intent() == vm.intent());
         let made = match self.ask(Question::Job(intent)) {
+            // CloudStack forgot the job. The VM that it made is the only one with its mark, unless
+            // somebody copied the mark of one that we lost.
+            Some(Answer::Job(JobOutcome::Unknown)) => !copied,
             Some(Answer::Job(
                 JobOutcome::Succeeded { resource } | JobOutcome::Lost { resource },
             )) => resource.as_deref() == Some(vm.id.as_str()),
