@@ -71,11 +71,12 @@ enum Turn {
 }
 
 impl Disk {
-    /// Makes a database in the folder `path`, or finishes one that a crash left half-made.
-    pub(super) fn create(path: &Path, history: usize) -> Result<Self, OpenFailure> {
+    /// Makes a database in the folder `path`, whose versions begin after `version`, or finishes one
+    /// that a crash left half-made.
+    pub(super) fn create(path: &Path, history: usize, version: u64) -> Result<Self, OpenFailure> {
         let db = open_sled(path)?;
         if db.is_empty() {
-            db.insert(VERSION, &0_u64.to_be_bytes())?;
+            db.insert(VERSION, &version.to_be_bytes())?;
             db.flush()?;
         }
         Self::over(db, path, history)
@@ -85,6 +86,11 @@ impl Disk {
     /// watchers.
     pub(super) fn open(path: &Path, history: usize) -> Result<Self, OpenFailure> {
         Self::over(open_sled(path)?, path, history)
+    }
+
+    /// What is in the database in the folder `path`. sled may change the folder.
+    pub(super) fn contents(path: &Path) -> Result<Table, OpenFailure> {
+        load(&open_sled(path)?, 0)
     }
 
     fn over(db: sled::Db, path: &Path, history: usize) -> Result<Self, OpenFailure> {
