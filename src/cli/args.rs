@@ -4,6 +4,7 @@
 //! The server commands are only described here; the module `run` carries them out.
 
 mod sim;
+mod state;
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
@@ -19,6 +20,7 @@ pub use sim::{
     Add, BreakArgs, Control, FaultCommand, Listed, OperatorCommand, PlayArgs, ScenarioArgs,
     Settings, SettingsArgs, SimArgs, SimCommand, SimProfile, StateArgs, StopArgs,
 };
+pub use state::{BackupArgs, ExportArgs, FsckArgs, ImportArgs, Kept, StateCommand};
 
 /// Keeps Project Clearwater, an IMS core, running on Apache CloudStack.
 #[derive(Debug, Parser)]
@@ -88,6 +90,13 @@ pub enum ServerCommand {
     Demo(DemoArgs),
     /// Run the CloudStack simulator alone, or break one that runs.
     Sim(SimArgs),
+    /// Back up what a controller keeps, move it, or see whether it is sound.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  weir state backup /var/backups/weir-monday\n  \
+                      weir state fsck --state /var/lib/weir"
+    )]
+    State(StateCommand),
 }
 
 /// Which controller to speak to, and in which namespace.

@@ -114,7 +114,9 @@ pub(super) fn look(dir: &Path) -> Result<Memory, OpenError> {
     }
     let copy = tempfile::tempdir().map_err(inaccessible)?;
     let before = Before::read(&folder.db()).map_err(inaccessible)?;
-    before.write(&folder.db(), copy.path()).map_err(inaccessible)?;
+    before
+        .write(&folder.db(), copy.path())
+        .map_err(inaccessible)?;
     let table = folder.open_db(|_| Disk::contents(copy.path()))?;
     Ok(Memory::over(table))
 }

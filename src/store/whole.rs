@@ -29,6 +29,17 @@ pub struct Record {
 }
 
 impl Record {
+    /// The record of an object that somebody who read it has told of.
+    ///
+    /// # Errors
+    /// The text of `kind` where it is none of ours.
+    pub fn told(object: Object) -> Result<Self, String> {
+        Ok(Self {
+            path: path(&object.key()?),
+            object: Ok(object),
+        })
+    }
+
     /// Whether the object, if it can be read, is stored where it belongs.
     #[must_use]
     pub fn in_place(&self) -> bool {

@@ -109,7 +109,9 @@ pub fn read(text: &str) -> Result<Export, Vec<ExportError>> {
     let mut seen = Seen::default();
     let mut objects = Vec::new();
     for (index, line) in rest.lines().enumerate() {
-        match object(line).and_then(|(key, object)| seen.add(key, &object, index + 2).map(|()| object)) {
+        match object(line)
+            .and_then(|(key, object)| seen.add(key, &object, index + 2).map(|()| object))
+        {
             Ok(object) => objects.push(object),
             Err(reason) => errors.push(ExportError {
                 line: Some(index + 2),
@@ -178,7 +180,9 @@ fn object(line: &str) -> Result<(ObjectKey, Object), String> {
     admission::shaped(key.kind, &object)
         .map_err(|error| format!("{key} has not the shape of its kind: {error}"))?;
     if object.metadata.uid.is_none() {
-        return Err(format!("{key}: metadata.uid is missing; use another copy of the file"));
+        return Err(format!(
+            "{key}: metadata.uid is missing; use another copy of the file"
+        ));
     }
     Ok((key, object))
 }
@@ -193,7 +197,9 @@ struct Seen {
 impl Seen {
     fn add(&mut self, key: ObjectKey, object: &Object, line: usize) -> Result<(), String> {
         if let Some(first) = self.keys.get(&key) {
-            return Err(format!("{key} is in line {first} already: remove one of them"));
+            return Err(format!(
+                "{key} is in line {first} already: remove one of them"
+            ));
         }
         let uid = object.metadata.stored_uid();
         if let Some(first) = self.uids.get(uid) {
@@ -236,7 +242,10 @@ mod tests {
     fn what_was_written_is_read_without_versions() {
         let text = text();
         let export = read(&text).unwrap();
-        assert_eq!((export.header.store_version, export.header.objects), (17, 2));
+        assert_eq!(
+            (export.header.store_version, export.header.objects),
+            (17, 2)
+        );
         let mut expected = namespace("a", "1");
         expected.metadata.resource_version.clear();
         assert_eq!(export.objects[0], expected);
@@ -280,7 +289,13 @@ mod tests {
         insta::assert_snapshot!(told(&newer), @"");
         insta::assert_snapshot!(told(&text.replacen("export 1", "export one", 1)), @"");
         insta::assert_snapshot!(told(&text.replacen("storeVersion", "versions", 1)), @"");
-        for other in ["", "\n", "{}\n", "kind: Secret\n", "{\"format\":\"else\"}\n"] {
+        for other in [
+            "",
+            "\n",
+            "{}\n",
+            "kind: Secret\n",
+            "{\"format\":\"else\"}\n",
+        ] {
             assert!(told(other).starts_with("it is no export"), "{other}");
         }
     }

@@ -78,7 +78,9 @@ pub enum EtcdError {
     #[error("{0}")]
     Strange(String),
     /// Nothing of Weir's is below the prefix.
-    #[error("there is no state of Weir's below {place} in etcd: --store etcd://HOST:PORT/PREFIX names it")]
+    #[error(
+        "there is no state of Weir's below {place} in etcd: --store etcd://HOST:PORT/PREFIX names it"
+    )]
     Absent {
         /// The prefix.
         place: String,

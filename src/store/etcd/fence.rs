@@ -84,7 +84,9 @@ impl Etcd {
     /// [`BackendError::Failed`]: nobody knows.
     pub(super) async fn holder(&self, name: &str) -> Result<Option<Bytes>, BackendError> {
         let found = self.inner.get(&format!("{RESERVED}{name}")).await;
-        Ok(found.map_err(BackendError::failed)?.map(|entry| entry.value))
+        Ok(found
+            .map_err(BackendError::failed)?
+            .map(|entry| entry.value))
     }
 
     /// Makes the key `name` for the holder of a lease; nothing where somebody else has it.

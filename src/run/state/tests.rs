@@ -1,0 +1,1 @@
+//! What fsck finds, on states with one planted damage each.
