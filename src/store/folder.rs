@@ -113,11 +113,10 @@ pub(super) fn look(dir: &Path) -> Result<Memory, OpenError> {
         Err(TryLockError::Error(error)) => return Err(folder.inaccessible(&error)),
     }
     let copy = tempfile::tempdir().map_err(inaccessible)?;
+    let private = copy.path().join("db");
     let before = Before::read(&folder.db()).map_err(inaccessible)?;
-    before
-        .write(&folder.db(), copy.path())
-        .map_err(inaccessible)?;
-    let table = folder.open_db(|_| Disk::contents(copy.path()))?;
+    before.write(&folder.db(), &private).map_err(inaccessible)?;
+    let table = folder.open_db(|_| Disk::contents(&private))?;
     Ok(Memory::over(table))
 }
 

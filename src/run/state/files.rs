@@ -1,9 +1,9 @@
 //! Files and folders for their owner alone, which are there whole or not at all.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, DirBuilder, File, Permissions},
     io::{self, Write as _},
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
 };
 
@@ -62,8 +62,10 @@ pub(super) fn write(file: &Path, content: &[u8]) -> io::Result<()> {
 /// Makes the folder `backup`, with mode 0700, from an export and what else is in the state folder.
 pub(super) fn backup(backup: &Path, state: &Path, export: &str) -> io::Result<()> {
     let folder = folder_of(backup);
-    // Made with mode 0700.
-    let beside = tempfile::TempDir::with_prefix_in(".weir-backup-", folder)?;
+    let beside = tempfile::Builder::new()
+        .prefix(".weir-backup-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir_in(folder)?;
     write(&beside.path().join(OBJECTS), export.as_bytes())?;
     let kept = beside.path().join(STATE);
     make_private(&kept)?;
