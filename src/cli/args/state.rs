@@ -1,10 +1,66 @@
-//! The command line of what works on a controller's state: export, import, fsck, backup.
+//! The command line of where a controller keeps its state, and of what works on that: export,
+//! import, fsck, backup.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Report, StoreArgs};
+use super::Report;
+
+/// Where a controller keeps its objects, if not in its state directory.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Store")]
+pub struct StoreArgs {
+    /// An etcd that keeps the objects: etcd://HOST:PORT,HOST:PORT/PREFIX, or etcds:// for TLS.
+    /// Default: a database in `--state`.
+    #[arg(long, value_name = "URL", env = "WEIR_STORE", hide_env_values = true)]
+    pub store: Option<String>,
+    /// The authorities that sign etcd's certificates. Default: the system's.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WEIR_ETCD_CA",
+        hide_env_values = true,
+        requires = "store"
+    )]
+    pub etcd_ca: Option<PathBuf>,
+    /// The certificate that etcd knows this client by.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WEIR_ETCD_CERT",
+        hide_env_values = true,
+        requires = "store"
+    )]
+    pub etcd_cert: Option<PathBuf>,
+    /// The certificate's private key.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WEIR_ETCD_KEY",
+        hide_env_values = true,
+        requires = "store"
+    )]
+    pub etcd_key: Option<PathBuf>,
+    /// The user that etcd knows.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "WEIR_ETCD_USER",
+        hide_env_values = true,
+        requires = "store"
+    )]
+    pub etcd_user: Option<String>,
+    /// The user's password, on the first line of a file.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WEIR_ETCD_PASSWORD_FILE",
+        hide_env_values = true,
+        requires = "store"
+    )]
+    pub etcd_password_file: Option<PathBuf>,
+}
 
 /// Where a controller keeps what it knows.
 #[derive(Clone, Debug, Args)]

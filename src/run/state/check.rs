@@ -349,5 +349,5 @@ fn unreachable_account(stack: &ClearwaterStack, readable: &Readable) -> Option<F
         .iter()
         .find(|one| !secret.data.contains_key(**one))?;
     let why = ("missing", "apply the secret with it");
-    Some(error(secret.key(), format!("data.{missing}"), "", why))
+    Some(error(secret.key(), format!("data[{missing}]"), "", why))
 }

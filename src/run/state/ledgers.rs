@@ -125,11 +125,8 @@ fn twice(claims: &[Claim]) -> Vec<Finding> {
             first.insert((claim.what, &claim.id), claim);
             continue;
         };
-        let remedy = format!(
-            "stop the controller, see in CloudStack whose it is, and take the other entry out of an \
-             export; {} and {} would both act on it",
-            other.stack.name, claim.stack.name
-        );
+        let remedy = "stop the controller, see in CloudStack whose it is, and import an export \
+                      without the other entry";
         let same = format!(
             "the {} is recorded twice: {} has it in {}",
             claim.what, other.stack, other.field

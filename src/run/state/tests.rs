@@ -111,7 +111,7 @@ async fn a_secret_is_never_repeated() {
     let told = found(&[("secrets/a/keys", &secret), ("namespaces//a", &namespace)]).await;
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(
-        told[0].starts_with("error: secret/a/keys: data.apiKey: ") && !told[0].contains("s3cr3t"),
+        told[0].starts_with("error: secret/a/keys: data[apiKey]: ") && !told[0].contains("s3cr3t"),
         "{told:?}"
     );
 }

@@ -59,7 +59,7 @@ pub(super) struct KeyValue {
 /// `mvccpb.Event`.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(super) struct Event {
-    /// [`Event::PUT`] or [`Event::DELETE`].
+    /// 0 for a write, or [`Event::DELETE`].
     #[prost(int32, tag = "1")]
     pub r#type: i32,
     #[prost(message, optional, tag = "2")]
@@ -69,8 +69,6 @@ pub(super) struct Event {
 }
 
 impl Event {
-    #[cfg(test)]
-    pub(super) const PUT: i32 = 0;
     pub(super) const DELETE: i32 = 1;
 }
 

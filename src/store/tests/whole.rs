@@ -62,12 +62,16 @@ impl Backend for Failing {
     }
 }
 
-fn memory(writes: usize) -> Store {
-    let backend = Failing {
+fn failing(writes: usize) -> (Arc<Failing>, Store) {
+    let backend = Arc::new(Failing {
         backend: Memory::default(),
         writes: AtomicUsize::new(writes),
-    };
-    Store::with_backend(Arc::new(backend), clock())
+    });
+    (backend.clone(), Store::with_backend(backend, clock()))
+}
+
+fn memory(writes: usize) -> Store {
+    failing(writes).1
 }
 
 async fn filled(store: &Store) -> Vec<Object> {
@@ -138,11 +142,12 @@ async fn what_was_put_back_in_part_is_used_by_nobody() {
     let objects = filled(&memory(100)).await;
     // The marker is the first write.
     for writes in 1..4 {
-        let store = memory(writes);
+        let (backend, store) = failing(writes);
         let failed = store.restore(objects.clone()).await.unwrap_err();
         assert!(matches!(failed, RestoreError::Store(StoreError::Io(_))));
         let refused = store.complete().await;
         assert!(matches!(refused, Err(RestoreError::Unfinished)), "{writes}");
+        backend.writes.store(100, Ordering::Relaxed);
         let again = store.restore(objects.clone()).await;
         assert!(matches!(again, Err(RestoreError::Unfinished)), "{writes}");
     }

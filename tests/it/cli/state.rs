@@ -8,11 +8,12 @@ use std::{
     process::Command,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{
     etcd::{lab_on, now},
-    lab::{Lab, Server, run, stack, until},
+    lab::{Lab, Server, http, run, stack, until},
     told::snapshot,
     transcripts::holdings,
 };
@@ -28,9 +29,8 @@ fn ready_lab() -> Lab {
 
 /// The objects of an export, but for events and for what every look at the cloud writes.
 fn steady(text: &str) -> Vec<Value> {
-    let lines = text.lines().skip(1);
-    let objects = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let mut objects: Vec<_> = objects
+    let mut objects: Vec<_> = all_objects(text)
+        .into_iter()
         .filter(|object| object["kind"] != "Event" && object["kind"] != "Lease")
         .collect();
     for object in &mut objects {
@@ -45,14 +45,29 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// Waits until a controller has looked at the stack since `before`, which is its status.
-fn looked(lab: &Lab, before: &Value) {
-    until("the stack is looked at", || {
-        let seen = lab.member("stack ims", "/status/lastLook");
-        (seen.is_string() && seen != before["lastLook"])
-            .then_some(())
-            .ok_or_else(|| format!("{seen}\n{}", lab.controller.log()))
+/// Waits until a controller that was just started has gone through some rounds, and makes sure that
+/// all it did was look.
+fn only_looks(lab: &Lab) {
+    let rounds = regex::Regex::new(r"(?m)^weir_reconciles_total\S* (\d+)").unwrap();
+    let text = until("the controller goes its rounds", || {
+        let text = lab.health("/metrics").1;
+        let counts = rounds
+            .captures_iter(&text)
+            .map(|found| found[1].parse::<u64>());
+        let count: u64 = counts.map(Result::unwrap).sum();
+        (count >= 4)
+            .then(|| text.clone())
+            .ok_or_else(|| format!("{text}\n{}", lab.controller.log()))
     });
+    let commands =
+        regex::Regex::new(r#"weir_cloudstack_requests_total\S*command="(\w+)""#).unwrap();
+    let sent: Vec<_> = commands
+        .captures_iter(&text)
+        .map(|found| found[1].to_owned())
+        .collect();
+    let changes = sent.iter().filter(|command| !command.starts_with("list"));
+    let changes: Vec<_> = changes.collect();
+    assert!(!sent.is_empty() && changes.is_empty(), "{sent:?}");
     lab.ready("default", "ims");
 }
 
@@ -103,7 +118,7 @@ fn a_backup_is_restored_by_what_it_says_and_nothing_changes() {
     let line = told.out.lines().last().unwrap();
     let line = line.strip_prefix("Restore it with: ").unwrap().to_owned();
     lab.stop();
-    let before = (lab_stack(&lab, "monday/objects.jsonl"), holdings(&lab));
+    let before = (exported_stack(&lab, "monday/objects.jsonl"), holdings(&lab));
     fs::rename(lab.dir().join("state"), lab.dir().join("lost")).unwrap();
     let weir = PathBuf::from(env!("CARGO_BIN_EXE_weir"));
     let path = format!("{}:/usr/bin:/bin", weir.parent().unwrap().display());
@@ -115,7 +130,7 @@ fn a_backup_is_restored_by_what_it_says_and_nothing_changes() {
         .unwrap();
     assert!(done.status.success(), "{line}: {done:?}");
     lab.restart();
-    looked(&lab, &before.0["status"]);
+    only_looks(&lab);
     assert_eq!(holdings(&lab), before.1, "nothing was changed");
     let after = lab.member("stack ims", "");
     assert_eq!(after["metadata"]["uid"], before.0["metadata"]["uid"]);
@@ -132,15 +147,16 @@ fn a_backup_is_restored_by_what_it_says_and_nothing_changes() {
 }
 
 /// The stack in an export.
-fn lab_stack(lab: &Lab, file: &str) -> Value {
+fn exported_stack(lab: &Lab, file: &str) -> Value {
     let text = fs::read_to_string(lab.dir().join(file)).unwrap();
-    let mut stacks = steady_all(&text).into_iter();
+    let mut stacks = all_objects(&text).into_iter();
     stacks
         .find(|object| object["kind"] == "ClearwaterStack")
         .unwrap()
 }
 
-fn steady_all(text: &str) -> Vec<Value> {
+/// The objects of an export.
+fn all_objects(text: &str) -> Vec<Value> {
     let lines = text.lines().skip(1);
     lines
         .map(|line| serde_json::from_str(line).unwrap())
@@ -156,13 +172,13 @@ fn a_state_moves_to_etcd_and_back_and_nothing_changes() {
     lab.stop();
     let cloud = holdings(&lab);
     lab.weir("state export -o first.jsonl").done();
-    let first = lab_stack(&lab, "first.jsonl");
+    let first = exported_stack(&lab, "first.jsonl");
     let address = etcd.address();
     let on = |words: &str| format!("state {words} --store {address}");
     let early = lab.weir(&on("fsck")).to_string();
     lab.weir(&on("import first.jsonl")).done();
     lab.restart_with(&["--store", &address]);
-    looked(&lab, &first["status"]);
+    only_looks(&lab);
     assert_eq!(holdings(&lab), cloud, "nothing was changed");
     let lines = ["fsck", "export -o second.jsonl", "import second.jsonl"];
     let running = lines.map(|words| lab.weir(&on(words)).to_string()).join("");
@@ -180,14 +196,14 @@ fn a_state_moves_to_etcd_and_back_and_nothing_changes() {
         "state_etcd",
         holder.replace_all(&told, "controller <holder>:"),
     );
-    let second = lab_stack(&lab, "second.jsonl");
+    let second = exported_stack(&lab, "second.jsonl");
     assert_eq!(first["metadata"], second["metadata"]);
     assert_eq!(first["status"]["ledger"], second["status"]["ledger"]);
 
     fs::rename(lab.dir().join("state"), lab.dir().join("old")).unwrap();
     lab.weir("state import second.jsonl").done();
     lab.restart_with(&[]);
-    looked(&lab, &second["status"]);
+    only_looks(&lab);
     assert_eq!(holdings(&lab), cloud, "nothing was changed");
 }
 
@@ -199,15 +215,11 @@ fn a_damaged_record_in_etcd_is_found_and_no_export_is_made_of_it() {
     let mut lab = lab_on(&etcd);
     lab.stop();
     let address = etcd.address();
-    let put = Command::new("etcdctl")
-        .args(["--endpoints", address.trim_start_matches("etcd://")])
-        .args(["put", "/weir/machines/default/ims-bono-0", "{scribble"])
-        .env("ETCDCTL_API", "3")
-        .output();
-    let Ok(put) = put else {
-        return;
-    };
-    assert!(put.status.success(), "{put:?}");
+    let word = |text: &str| STANDARD.encode(text);
+    let put = json!({"key": word("/weir/machines/default/ims-bono-0"), "value": word("{scribble")});
+    let url = format!("http://{}/v3/kv/put", address.trim_start_matches("etcd://"));
+    let (status, text) = http("POST", &url, &put.to_string(), None);
+    assert_eq!(status, 200, "{text}");
     let on = |words: &str| format!("state {words} --store {address}");
     let told = ["fsck", "export -o -"].map(|words| lab.weir(&on(words)).to_string());
     let told = told.join("\n").replace(&address, "etcd://<etcd>");
@@ -372,7 +384,7 @@ fn fsck_finds_each_damage() {
     let header: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     let mut told = String::new();
     for (index, (name, plant)) in DAMAGES.iter().enumerate() {
-        let mut objects: Vec<Value> = steady_all(&text)
+        let mut objects: Vec<Value> = all_objects(&text)
             .into_iter()
             .filter(|object| object["kind"] != "Event")
             .collect();
