@@ -201,6 +201,7 @@ async fn document(api: &Api, route: &Route<'_>, head: &Head) -> Result<Reply, St
     let found = |value: Option<Value>| value.ok_or_else(Status::no_such_path);
     match route {
         Route::Metrics => Ok(reply::reply(200, METRICS, api.hooks.metrics().await)),
+        Route::Export => read::everything(api).await,
         Route::Version => Ok(reply::json(200, &discovery::version())),
         Route::OpenApiV2 => Ok(reply::reply(200, OPENAPI_V2, Body::empty())),
         Route::OpenApiRoot => Ok(tagged(head, JSON, api.documents.root())),

@@ -1,5 +1,6 @@
 //! GET: one object, or a list of them, page by page.
 
+use axum::http::HeaderValue;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,8 +17,14 @@ use super::{
 };
 use crate::{
     store::{Listing, StoreError},
-    types::meta::{Object, ObjectKey, ResourceVersion},
+    types::{
+        export,
+        meta::{Object, ObjectKey, ResourceVersion},
+    },
 };
+
+/// The media type of lines of JSON.
+const JSON_LINES: HeaderValue = HeaderValue::from_static("application/jsonl");
 
 /// How long a list waits for a version that this server has not reached, and how often it looks.
 /// Kubernetes waits about 3 s.
@@ -183,6 +190,13 @@ impl Token {
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .ok_or_else(|| Status::bad_request("continue key is not valid: list from the start"))
     }
+}
+
+/// GET of `/export`: all objects together, in the form of the file that they are kept in.
+pub(super) async fn everything(api: &Api) -> Result<Reply, Status> {
+    let all = api.store.everything().await.map_err(refused)?;
+    let text = export::write(all.version, api.clock.now(), &all.items);
+    Ok(reply::reply(200, JSON_LINES, text))
 }
 
 /// A refusal of the store, as clients are told of it.

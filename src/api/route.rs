@@ -9,6 +9,8 @@ pub(super) enum Route<'a> {
     Health(Check),
     /// `/metrics`.
     Metrics,
+    /// `/export`: all objects, secrets and statuses included.
+    Export,
     /// `/version`.
     Version,
     /// `/openapi/v2`, which is there but empty.
@@ -75,6 +77,7 @@ pub(super) fn route(path: &str) -> Route<'_> {
         ["livez" | "healthz"] => Route::Health(Check::Live),
         ["readyz"] => Route::Health(Check::Ready),
         ["metrics"] => Route::Metrics,
+        ["export"] => Route::Export,
         ["version"] => Route::Version,
         ["openapi", "v2"] => Route::OpenApiV2,
         ["openapi", "v3"] => Route::OpenApiRoot,

@@ -4,6 +4,7 @@
 //! The server commands are only described here; the module `run` carries them out.
 
 mod sim;
+mod state;
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
@@ -19,6 +20,7 @@ pub use sim::{
     Add, BreakArgs, Control, FaultCommand, Listed, OperatorCommand, PlayArgs, ScenarioArgs,
     Settings, SettingsArgs, SimArgs, SimCommand, SimProfile, StateArgs, StopArgs,
 };
+pub use state::{BackupArgs, ExportArgs, FsckArgs, ImportArgs, Kept, StateCommand, StoreArgs};
 
 /// Keeps Project Clearwater, an IMS core, running on Apache CloudStack.
 #[derive(Debug, Parser)]
@@ -88,6 +90,13 @@ pub enum ServerCommand {
     Demo(DemoArgs),
     /// Run the CloudStack simulator alone, or break one that runs.
     Sim(SimArgs),
+    /// Back up what a controller keeps, move it, or see whether it is sound.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  weir state backup /var/backups/weir-monday\n  \
+                      weir state fsck --state /var/lib/weir"
+    )]
+    State(StateCommand),
 }
 
 /// Which controller to speak to, and in which namespace.
@@ -506,61 +515,6 @@ pub struct ControllerArgs {
     /// Where it keeps its objects.
     #[command(flatten)]
     pub store: StoreArgs,
-}
-
-/// Where a controller keeps its objects, if not in its state directory.
-#[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Store")]
-pub struct StoreArgs {
-    /// An etcd that keeps the objects: etcd://HOST:PORT,HOST:PORT/PREFIX, or etcds:// for TLS.
-    /// Default: a database in `--state`.
-    #[arg(long, value_name = "URL", env = "WEIR_STORE", hide_env_values = true)]
-    pub store: Option<String>,
-    /// The authorities that sign etcd's certificates. Default: the system's.
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "WEIR_ETCD_CA",
-        hide_env_values = true,
-        requires = "store"
-    )]
-    pub etcd_ca: Option<PathBuf>,
-    /// The certificate that etcd knows this client by.
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "WEIR_ETCD_CERT",
-        hide_env_values = true,
-        requires = "store"
-    )]
-    pub etcd_cert: Option<PathBuf>,
-    /// The certificate's private key.
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "WEIR_ETCD_KEY",
-        hide_env_values = true,
-        requires = "store"
-    )]
-    pub etcd_key: Option<PathBuf>,
-    /// The user that etcd knows.
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "WEIR_ETCD_USER",
-        hide_env_values = true,
-        requires = "store"
-    )]
-    pub etcd_user: Option<String>,
-    /// The user's password, on the first line of a file.
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "WEIR_ETCD_PASSWORD_FILE",
-        hide_env_values = true,
-        requires = "store"
-    )]
-    pub etcd_password_file: Option<PathBuf>,
 }
 
 /// See [`ServerCommand::Demo`].

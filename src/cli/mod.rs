@@ -40,9 +40,9 @@ use self::{args::ClientCommand, console::Console};
 pub enum Exit {
     /// 0: it did what was asked.
     Done,
-    /// 1: it failed, or `diff` found something to do.
+    /// 1: it failed, `diff` found something to do, or `state fsck` errors.
     Failed,
-    /// 2: `diff` failed. Wrong usage ends like this too, before anything is done.
+    /// 2: `diff` failed, or `state fsck` could not look. Wrong usage ends like this too, before anything is done.
     Trouble,
 }
 
@@ -91,7 +91,10 @@ pub fn finish(outcome: Result<Exit>) -> ExitCode {
 }
 
 /// Tells an error on standard error. A reader who left (`weir get … | head`) is none.
-fn fail(error: &Error, exit: Exit) -> Result<Exit> {
+///
+/// # Errors
+/// None: the way that the command ends.
+pub fn fail(error: &Error, exit: Exit) -> Result<Exit> {
     if console::is_reader_gone(error) {
         return Ok(Exit::Done);
     }

@@ -12,7 +12,10 @@ use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::leader::{self, Leading};
+use super::{
+    leader::{self, Leading},
+    state::Place,
+};
 use crate::{
     api,
     cli::args::{ControllerArgs, LogFormat, StoreArgs},
@@ -86,6 +89,8 @@ impl Controller {
         let (looped, stopped) = (Arc::clone(&context), stop.clone());
         tasks.spawn(async move {
             let running = runner::run(Arc::clone(&looped), entries, stopped.clone());
+            // Boxed, because the loop's future would make all others large.
+            let running = Box::pin(running);
             let running = async move { running.await.context("the loop cannot read its store") };
             match leadership {
                 None => {
@@ -148,19 +153,29 @@ async fn open(config: &ControllerConfig) -> Result<Opened> {
     let clock = config.clock.clone();
     let Some(etcd) = &config.etcd else {
         let store = Store::open(&config.state, clock)?;
+        whole(&store, Place::Folder(&config.state)).await?;
         return Ok(Opened {
             users: store.clone(),
             store,
             leadership: None,
         });
     };
+    let place = Place::Etcd(etcd);
     let etcd = Arc::new(Etcd::connect(etcd, HISTORY).await?);
     let leadership = Leadership::new(Arc::clone(&etcd), leader::LEASE);
+    let users = Store::with_backend(etcd, clock.clone());
+    whole(&users, place).await?;
     Ok(Opened {
-        store: Store::with_backend(Arc::new(leadership.backend()), clock.clone()),
-        users: Store::with_backend(etcd, clock),
+        store: Store::with_backend(Arc::new(leadership.backend()), clock),
+        users,
         leadership: Some(Arc::new(Leading(leadership))),
     })
+}
+
+/// Refuses a store that an import has left half done.
+async fn whole(store: &Store, place: Place<'_>) -> Result<()> {
+    let complete = store.complete().await;
+    complete.map_err(|error| place.refused(error))
 }
 
 fn serve_api(
@@ -253,7 +268,7 @@ impl Observer for Counter {
 }
 
 /// The etcd that was typed, if one was.
-fn etcd(args: StoreArgs) -> Result<Option<EtcdConfig>> {
+pub(super) fn etcd(args: StoreArgs) -> Result<Option<EtcdConfig>> {
     let files = EtcdFiles {
         ca: args.etcd_ca,
         certificate: args.etcd_cert,

@@ -1,13 +1,15 @@
-//! Wiring: the commands that run servers, each put together from the other modules once.
+//! Wiring: the commands that run servers or open stores, each put together from the other modules once.
 //!
 //! Nothing is decided here. [`controller`] joins store, loop and API; [`sim`] serves a simulated
-//! CloudStack; [`demo`] is both in one process, with a short play.
+//! CloudStack; [`demo`] is both in one process, with a short play. [`state()`] works on what a
+//! controller keeps, whether one runs on it or not.
 
 mod controller;
 mod demo;
 mod leader;
 mod live;
 mod sim;
+mod state;
 
 use std::{io, time::Duration};
 
@@ -16,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 pub use controller::{Controller, ControllerConfig, controller};
 pub use demo::demo;
 pub use sim::sim;
+pub use state::state;
 
 /// Time that a stopping server gives its parts.
 const STOP: Duration = Duration::from_secs(5);

@@ -76,14 +76,13 @@ struct Turn {
 }
 
 impl Disk {
-    /// Makes a database in the folder `path`, or finishes one that a crash left half-made.
-    pub(super) fn create(path: &Path, history: usize) -> Result<Self, OpenFailure> {
+    /// Makes a database in the folder `path`, whose versions begin after `version`, or finishes one
+    /// that a crash left half-made.
+    pub(super) fn create(path: &Path, history: usize, version: u64) -> Result<Self, OpenFailure> {
         let db = open_sled(path)?;
         if db.is_empty() {
-            db.insert(
-                VERSION,
-                written_version(ResourceVersion(0), Seal::default()),
-            )?;
+            let counter = written_version(ResourceVersion(version), Seal::default());
+            db.insert(VERSION, counter)?;
             db.flush()?;
         }
         Self::over(db, path, history)
@@ -93,6 +92,11 @@ impl Disk {
     /// watchers.
     pub(super) fn open(path: &Path, history: usize) -> Result<Self, OpenFailure> {
         Self::over(open_sled(path)?, path, history)
+    }
+
+    /// What is in the database in the folder `path`. sled may change the folder.
+    pub(super) fn contents(path: &Path) -> Result<Table, OpenFailure> {
+        load(&open_sled(path)?, 0).map(|(table, _)| table)
     }
 
     fn over(db: sled::Db, path: &Path, history: usize) -> Result<Self, OpenFailure> {

@@ -7,13 +7,16 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write as _},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
 
-use super::disk::{Disk, OpenFailure};
+use super::{
+    disk::{Disk, OpenFailure},
+    memory::Memory,
+};
 
 /// The format of state folders that this program writes. A newer program reads older ones.
 const FORMAT: u32 = 1;
@@ -29,6 +32,16 @@ pub enum OpenError {
         path.display()
     )]
     Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// There is no database in it.
+    #[error(
+        "there is no database in {}: name the state folder of a controller with --state, or its \
+         etcd with --store if it keeps its objects in one",
+        path.display()
+    )]
+    Absent {
         /// The folder.
         path: PathBuf,
     },
@@ -58,23 +71,53 @@ pub enum OpenError {
     },
 }
 
-/// Opens the state folder `dir`, creating it if it is absent or has nothing of ours in it.
-pub(super) fn open(dir: &Path, history: usize) -> Result<Disk, OpenError> {
+/// Opens the state folder `dir`, creating it if it is absent or has nothing of ours in it; the
+/// versions of one that is created begin after `version`.
+pub(super) fn open(dir: &Path, history: usize, version: u64) -> Result<Disk, OpenError> {
     let folder = Folder(dir);
     match fs::read_to_string(folder.format()) {
         Ok(text) => folder.check_format(&text)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return folder.create(history),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return folder.create(history, version);
+        }
         Err(error) => return Err(folder.inaccessible(&error)),
     }
     if !folder.db().exists() {
         return Err(folder.damaged("the folder `db` is missing"));
     }
     let before = Before::read(&folder.db()).map_err(|error| folder.inaccessible(&error))?;
-    let opened = folder.open_db(history, Disk::open);
+    let opened = folder.open_db(|db| Disk::open(db, history));
     if matches!(opened, Err(OpenError::Unreadable { .. })) {
         before.restore(&folder.db());
     }
     opened
+}
+
+/// Reads what is in the state folder `dir`, and changes nothing there: sled gets a copy, made
+/// while nobody else may open the folder.
+pub(super) fn look(dir: &Path) -> Result<Memory, OpenError> {
+    let folder = Folder(dir);
+    match fs::read_to_string(folder.format()) {
+        Ok(text) => folder.check_format(&text)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(folder.empty()),
+        Err(error) => return Err(folder.inaccessible(&error)),
+    }
+    if !folder.db().exists() {
+        return Err(folder.damaged("the folder `db` is missing"));
+    }
+    let inaccessible = |error: io::Error| folder.inaccessible(&error);
+    let lock = File::open(folder.db().join("db")).map_err(inaccessible)?;
+    match lock.try_lock_shared() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(folder.locked()),
+        Err(TryLockError::Error(error)) => return Err(folder.inaccessible(&error)),
+    }
+    let copy = tempfile::tempdir().map_err(inaccessible)?;
+    let private = copy.path().join("db");
+    let before = Before::read(&folder.db()).map_err(inaccessible)?;
+    before.write(&folder.db(), &private).map_err(inaccessible)?;
+    let table = folder.open_db(|_| Disk::contents(&private))?;
+    Ok(Memory::over(table))
 }
 
 struct Folder<'a>(&'a Path);
@@ -90,7 +133,7 @@ impl Folder<'_> {
 
     /// Makes the folder ours. The format comes last; until then a marker says that a database
     /// without a format is one that a crash left half-made, and not one that lost its format.
-    fn create(&self, history: usize) -> Result<Disk, OpenError> {
+    fn create(&self, history: usize, version: u64) -> Result<Disk, OpenError> {
         let marker = self.0.join("unfinished");
         if self.db().exists() && !marker.exists() {
             return Err(self.damaged("there is a database, but no file `format` to go with it"));
@@ -99,7 +142,7 @@ impl Folder<'_> {
             .and_then(|()| File::create(&marker)?.sync_all())
             .and_then(|()| File::open(self.0)?.sync_all())
             .map_err(|error| self.inaccessible(&error))?;
-        let disk = self.open_db(history, Disk::create)?;
+        let disk = self.open_db(|db| Disk::create(db, history, version))?;
         self.write_format()
             .and_then(|()| fs::remove_file(marker))
             .map_err(|error| self.inaccessible(&error))?;
@@ -118,13 +161,12 @@ impl Folder<'_> {
         File::open(self.0)?.sync_all()
     }
 
-    fn open_db(
+    fn open_db<T>(
         &self,
-        history: usize,
-        open: impl FnOnce(&Path, usize) -> Result<Disk, OpenFailure>,
-    ) -> Result<Disk, OpenError> {
+        open: impl FnOnce(&Path) -> Result<T, OpenFailure>,
+    ) -> Result<T, OpenError> {
         // sled panics on some kinds of damage.
-        match catch_unwind(AssertUnwindSafe(|| open(&self.db(), history))) {
+        match catch_unwind(AssertUnwindSafe(|| open(&self.db()))) {
             Ok(opened) => opened.map_err(|failure| self.refused(failure)),
             Err(_) => Err(self.damaged("the database is damaged")),
         }
@@ -145,11 +187,25 @@ impl Folder<'_> {
 
     fn refused(&self, failure: OpenFailure) -> OpenError {
         match failure {
-            OpenFailure::Sled(sled::Error::Io(error)) if says_locked(&error) => OpenError::Locked {
-                path: self.0.to_owned(),
-            },
+            OpenFailure::Sled(sled::Error::Io(error)) if says_locked(&error) => self.locked(),
             OpenFailure::Sled(sled::Error::Io(error)) => self.inaccessible(&error),
             failure => self.damaged(&failure.to_string()),
+        }
+    }
+
+    fn locked(&self) -> OpenError {
+        OpenError::Locked {
+            path: self.0.to_owned(),
+        }
+    }
+
+    /// What is said of a folder without a format.
+    fn empty(&self) -> OpenError {
+        if self.db().exists() && !self.0.join("unfinished").exists() {
+            return self.damaged("there is a database, but no file `format` to go with it");
+        }
+        OpenError::Absent {
+            path: self.0.to_owned(),
         }
     }
 
@@ -205,6 +261,18 @@ impl Before {
             .map(contents)
             .collect::<Result<_, _>>()
             .map(Self)
+    }
+
+    /// Writes the files to another folder, where they are beside each other as they were.
+    fn write(&self, db: &Path, folder: &Path) -> io::Result<()> {
+        for (file, contents) in &self.0 {
+            let place = folder.join(file.strip_prefix(db).map_err(io::Error::other)?);
+            if let Some(parent) = place.parent() {
+                create_private(parent)?;
+            }
+            fs::write(place, contents)?;
+        }
+        Ok(())
     }
 
     /// Puts things back as far as that is possible. What goes wrong here went wrong with a

@@ -30,8 +30,13 @@ impl Memory {
     /// An empty backend that remembers the last `history` changes for watchers.
     #[must_use]
     pub fn new(history: usize) -> Self {
+        Self::over(Table::new(history))
+    }
+
+    /// A backend that begins with what is in a table.
+    pub(super) fn over(table: Table) -> Self {
         Self {
-            shared: Shared::new(Table::new(history)),
+            shared: Shared::new(table),
             turn: Mutex::new(()),
         }
     }

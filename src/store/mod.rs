@@ -3,7 +3,7 @@
 //! [`Store`] applies Kubernetes' rules to writes (`rules`) and keeps the results in a
 //! [`Backend`]: `disk` (sled, opened through `folder`), `memory` or `etcd`. The first two serve
 //! readers from a `table` in memory; all of them serve watchers from a `history` in memory.
-//! `record` is how an object is written down.
+//! `record` is how an object is written down, and `whole` is about all of them at once.
 //!
 //! The store does not validate specs, fill in defaults or collect dependents: that is done by
 //! whoever writes.
@@ -25,6 +25,7 @@ mod rules;
 mod seal;
 mod table;
 mod watch;
+mod whole;
 
 use std::{
     path::Path,
@@ -43,6 +44,7 @@ pub use self::{
     folder::OpenError,
     memory::Memory,
     watch::{ChangeKind, Watch, WatchEvent},
+    whole::{Record, RestoreError},
 };
 use crate::{
     clock::Clock,
@@ -122,8 +124,32 @@ impl Store {
     /// # Errors
     /// As for [`Self::open`].
     pub fn open_with_history(dir: &Path, clock: Clock, history: usize) -> Result<Self, OpenError> {
-        let disk = folder::open(dir, history)?;
+        let disk = folder::open(dir, history, 0)?;
         Ok(Self::with_backend(Arc::new(disk), clock))
+    }
+
+    /// As [`Self::open`]; a folder that is created begins after `version`, so that versions which
+    /// clients know from another store stay older than what comes.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn open_after(
+        dir: &Path,
+        clock: Clock,
+        version: ResourceVersion,
+    ) -> Result<Self, OpenError> {
+        let disk = folder::open(dir, HISTORY, version.0)?;
+        Ok(Self::with_backend(Arc::new(disk), clock))
+    }
+
+    /// What is in the state folder `dir`, for reading. Nothing in the folder is changed or made.
+    ///
+    /// # Errors
+    /// As for [`Self::open`], and where there is no database. [`OpenError::Locked`]: somebody
+    /// writes to it.
+    pub fn look(dir: &Path, clock: Clock) -> Result<Self, OpenError> {
+        let found = folder::look(dir)?;
+        Ok(Self::with_backend(Arc::new(found), clock).rehearsal())
     }
 
     /// A store over any backend.

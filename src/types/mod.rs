@@ -6,6 +6,7 @@
 //! - [`inventory`]: what the last look at a CloudStack account saw.
 //! - [`action`]: one CloudStack command, decided but not yet sent.
 //! - [`role`]: Clearwater's roles and their ports.
+//! - [`export`]: the file that all objects are written to.
 //! - [`admission`]: defaulting and validation of what users write.
 
 pub mod account;
@@ -13,6 +14,7 @@ pub mod action;
 pub mod admission;
 pub mod core;
 pub mod duration;
+pub mod export;
 pub mod id;
 pub mod inventory;
 pub mod ledger;

@@ -98,6 +98,14 @@ impl EtcdConfig {
     }
 }
 
+impl EtcdConfig {
+    /// What all keys begin with, like `/weir/`.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+}
+
 impl fmt::Debug for EtcdConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EtcdConfig")

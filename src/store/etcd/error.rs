@@ -77,6 +77,14 @@ pub enum EtcdError {
     /// It answered something that cannot be.
     #[error("{0}")]
     Strange(String),
+    /// Nothing of Weir's is below the prefix.
+    #[error(
+        "there is no state of Weir's below {place} in etcd: --store etcd://HOST:PORT/PREFIX names it"
+    )]
+    Absent {
+        /// The prefix.
+        place: String,
+    },
     /// A later Weir wrote what is there.
     #[error(
         "the state at {place} was written by a newer Weir ({found}; this one reads up to {known}): \

@@ -75,8 +75,18 @@ impl Etcd {
     /// # Errors
     /// [`BackendError::Failed`]: nobody knows.
     pub(super) async fn held(&self, name: &str) -> Result<bool, BackendError> {
+        Ok(self.holder(name).await?.is_some())
+    }
+
+    /// What the key `name` holds, if somebody has it.
+    ///
+    /// # Errors
+    /// [`BackendError::Failed`]: nobody knows.
+    pub(super) async fn holder(&self, name: &str) -> Result<Option<Bytes>, BackendError> {
         let found = self.inner.get(&format!("{RESERVED}{name}")).await;
-        Ok(found.map_err(BackendError::failed)?.is_some())
+        Ok(found
+            .map_err(BackendError::failed)?
+            .map(|entry| entry.value))
     }
 
     /// Makes the key `name` for the holder of a lease; nothing where somebody else has it.

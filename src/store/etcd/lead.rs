@@ -147,6 +147,17 @@ impl Leadership {
     }
 }
 
+impl Etcd {
+    /// Who leads, in words for people, if anybody does.
+    ///
+    /// # Errors
+    /// [`BackendError::Failed`]: nobody knows.
+    pub async fn leader(&self) -> Result<Option<String>, BackendError> {
+        let value = self.holder(KEY).await?;
+        Ok(value.map(|value| String::from_utf8_lossy(&value).into_owned()))
+    }
+}
+
 /// An error with its causes.
 fn chain(error: &BackendError) -> String {
     let error: &dyn std::error::Error = error;

@@ -108,6 +108,27 @@ impl Etcd {
             _tasks: tasks,
         })
     }
+
+    /// Connects for reading alone: nothing is written, followed or compacted. It has no watches, and
+    /// [`Backend::version`] does not answer.
+    ///
+    /// # Errors
+    /// As for [`Self::connect`], and where no state is below the prefix.
+    pub async fn look(config: &EtcdConfig) -> Result<Self, EtcdError> {
+        let inner = Arc::new(Inner::new(config, 0)?);
+        inner.client.link(Instant::now()).await?;
+        let (key, known) = FORMAT;
+        match inner.get(key).await? {
+            Some(found) if found.value == known.as_bytes() => Ok(Self {
+                inner,
+                _tasks: JoinSet::new(),
+            }),
+            Some(found) => Err(inner.newer(&found.value)),
+            None => Err(EtcdError::Absent {
+                place: config.prefix.clone(),
+            }),
+        }
+    }
 }
 
 impl Inner {
@@ -119,6 +140,15 @@ impl Inner {
             keep: history,
             marking: tokio::sync::Mutex::default(),
         })
+    }
+
+    fn newer(&self, found: &[u8]) -> EtcdError {
+        let (key, known) = FORMAT;
+        EtcdError::Newer {
+            place: format!("{}{key}", self.prefix),
+            found: String::from_utf8_lossy(found).into_owned(),
+            known: known.to_owned(),
+        }
     }
 
     /// Says in etcd how things are written, or sees whether it is written as is understood here.
@@ -140,13 +170,7 @@ impl Inner {
         match found {
             None if answer.succeeded => Ok(()),
             Some(found) if found.value == value.as_bytes() => Ok(()),
-            found => Err(EtcdError::Newer {
-                place: format!("{}{key}", self.prefix),
-                found: found.map_or_else(String::new, |kv| {
-                    String::from_utf8_lossy(&kv.value).into_owned()
-                }),
-                known: value.to_owned(),
-            }),
+            found => Err(self.newer(&found.map(|kv| kv.value).unwrap_or_default())),
         }
     }
 

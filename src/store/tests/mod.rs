@@ -2,6 +2,7 @@
 
 mod folder;
 mod records;
+mod whole;
 
 use std::path::Path;
 

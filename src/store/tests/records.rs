@@ -191,8 +191,8 @@ fn compare(place: &str, before: &Value, after: &Value, lost: &mut Vec<String>) {
 /// written, in a database of their own, and a little history.
 async fn record(source: &Path, target: &Path) {
     fs::remove_dir_all(target).unwrap_or_default();
-    let from = folder::open(source, 1).unwrap();
-    let to = folder::open(target, crate::store::HISTORY).unwrap();
+    let from = folder::open(source, 1, 0).unwrap();
+    let to = folder::open(target, crate::store::HISTORY, 0).unwrap();
     let mut taken = BTreeMap::<_, usize>::new();
     for (key, entry) in from.range("").await.unwrap().entries {
         let kind = key.split('/').next().unwrap().to_owned();

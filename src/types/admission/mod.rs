@@ -181,9 +181,24 @@ fn meaning(kind: Kind, value: &Value, findings: &mut Findings) {
     }
 }
 
+/// Whether an object has the shape of its kind's type: whether Weir can read it.
+///
+/// # Errors
+/// What the type cannot take.
+pub fn shaped(kind: Kind, object: &Object) -> Result<(), serde_json::Error> {
+    serde_json::to_value(object).and_then(|value| read_as(kind, &value))
+}
+
 /// The last word have the types themselves: what is stored must be readable.
 fn readable(kind: Kind, value: &Value, findings: &mut Findings) {
-    let read = match kind {
+    let read = read_as(kind, value);
+    findings
+        .errors
+        .extend(read.err().map(|error| unreadable(&error)));
+}
+
+fn read_as(kind: Kind, value: &Value) -> Result<(), serde_json::Error> {
+    match kind {
         Kind::CloudAccount => reads::<CloudAccount>(value),
         Kind::ClearwaterStack => reads::<ClearwaterStack>(value),
         Kind::Machine => reads::<Machine>(value),
@@ -191,10 +206,7 @@ fn readable(kind: Kind, value: &Value, findings: &mut Findings) {
         Kind::Event => reads::<Event>(value),
         Kind::Lease => reads::<Lease>(value),
         Kind::Namespace => reads::<Namespace>(value),
-    };
-    findings
-        .errors
-        .extend(read.err().map(|error| unreadable(&error)));
+    }
 }
 
 fn reads<T: serde::de::DeserializeOwned>(value: &Value) -> Result<(), serde_json::Error> {

@@ -232,6 +232,18 @@ impl Lab {
         self.controller = Self::controller(self.dir.path(), &self.words);
     }
 
+    /// Stops the controller, in order.
+    pub(super) fn stop(&mut self) {
+        self.controller.signal("TERM");
+        self.controller.ended();
+    }
+
+    /// Starts the controller again with other words.
+    pub(super) fn restart_with(&mut self, words: &[&str]) {
+        self.words = words.iter().map(|word| (*word).to_owned()).collect();
+        self.restart();
+    }
+
     /// Asks the controller's health endpoint: status and text.
     pub(super) fn health(&self, path: &str) -> (u16, String) {
         let ca = self.dir().join("state/tls/ca.crt");

@@ -18,4 +18,5 @@ mod input;
 mod manifests;
 mod rehearsal;
 mod servers;
+mod state;
 mod transcripts;

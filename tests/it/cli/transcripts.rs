@@ -10,7 +10,7 @@ use super::{
 };
 
 /// What there is in the simulated cloud.
-fn holdings(lab: &Lab) -> Value {
+pub(super) fn holdings(lab: &Lab) -> Value {
     let state = lab.http("GET", "/sim/state", "");
     let mut state: Value = serde_json::from_str(&state).unwrap();
     let members = state.as_object_mut().unwrap();
@@ -328,7 +328,7 @@ fn versions_and_completions_are_printed() {
 }
 
 /// Commands that have commands.
-const GROUPS: [&str; 1] = ["sim"];
+const GROUPS: [&str; 2] = ["sim", "state"];
 
 #[test]
 fn every_help_has_an_example() {
