@@ -119,6 +119,8 @@ pub(crate) struct World {
 impl World {
     /// A cloud with nothing running yet.
     pub(crate) fn new(seed: u64, profile: Profile) -> Self {
+        // The client spreads its retries by the luck of its thread.
+        fastrand::seed(seed);
         let clock = Clock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
         let sim = Sim::new(SimConfig {
             profile,
