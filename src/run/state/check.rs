@@ -141,7 +141,10 @@ pub(super) fn check(records: &[Record]) -> Vec<Finding> {
             Err(why) => {
                 let source = std::error::Error::source(why).map(ToString::to_string);
                 let why = source.unwrap_or_else(|| why.to_string());
-                let why = (format!("the record cannot be read: {why}"), RESTORE);
+                let why = (
+                    format!("the record cannot be read: {why}"),
+                    "restore a backup from before that, since no export can be made",
+                );
                 findings.push(error(&record.path, "", "", why));
             }
         }

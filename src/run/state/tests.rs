@@ -48,9 +48,9 @@ async fn records_that_cannot_be_read_are_told() {
         told,
         [
             "error: namespaces//a: the record cannot be read: expected value at line 1 column 1; \
-             restore a backup, or take it out of an export and import that",
+             restore a backup from before that, since no export can be made",
             "error: namespaces//b: the record cannot be read: it has format 9, and this Weir knows \
-             formats up to 1; restore a backup, or take it out of an export and import that",
+             formats up to 1; restore a backup from before that, since no export can be made",
         ]
     );
 }
