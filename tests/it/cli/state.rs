@@ -21,8 +21,8 @@ use crate::store::server;
 
 /// Compares with a snapshot, but for how many objects there are: events come and go.
 #[track_caller]
-fn snapshot(name: &str, text: impl ToString) {
-    let text = text.to_string();
+fn snapshot(name: &str, text: impl Into<String>) {
+    let text = text.into();
     let counts = regex::Regex::new(r"\d+( objects| of them)").unwrap();
     let text = counts.replace_all(&text, "<n>$1");
     let json = regex::Regex::new(r#"("objects": )\d+"#).unwrap();
