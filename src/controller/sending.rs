@@ -45,6 +45,7 @@ pub(super) fn hold_what_keeps_failing<C: Cloud>(
             return true;
         };
         again = Some(again.map_or(held.again, |at| at.min(held.again)));
+        plan.steps.retain(|planned| planned.subject != step.subject);
         plan.waits.push(Wait {
             subject: step.subject.clone(),
             reason: BREAKER_OPEN,
