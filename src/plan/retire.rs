@@ -116,29 +116,7 @@ impl Planner<'_> {
         else {
             return;
         };
-        // The deploy that made the recorded VM proves nothing for a second one.
-        let recorded = record
-            .vm
-            .as_ref()
-            .and_then(|id| self.input.inventory.vms.get(id));
-        if recorded.is_some_and(|own| own.intent() == Some(intent.as_str())) {
-            return;
-        }
-        let mut marked = self.input.inventory.vms_of_stack(self.uid);
-        let copied = marked.any(|other| other.id != vm.id && other.intent() == vm.intent());
-        let made = match self.ask(Question::Job(intent)) {
-            // CloudStack forgot the job. The VM that it made is the only one with its mark, unless
-            // somebody copied the mark of one that we lost.
-            Some(Answer::Job(JobOutcome::Unknown)) => !copied,
-            Some(Answer::Job(
-                JobOutcome::Succeeded { resource } | JobOutcome::Lost { resource },
-            )) => resource.as_deref() == Some(vm.id.as_str()),
-            Some(Answer::Job(JobOutcome::Failed { resource, .. })) => {
-                resource.as_deref() == Some(vm.id.as_str())
-            }
-            _ => false,
-        };
-        if !made {
+        if !self.deploy_made(&record, &intent, vm) {
             return;
         }
         if record.vm.is_none() && self.fits(&record, vm) {
@@ -150,6 +128,27 @@ impl Planner<'_> {
                 DriftField::Duplicate,
                 "an earlier deploy made it too",
             );
+        }
+    }
+
+    /// Whether a VM is the one that a recorded deploy made: the one that it is known to have made, or
+    /// the one that its job tells of.
+    fn deploy_made(&mut self, record: &MachineRecord, intent: &JobId, vm: &Vm) -> bool {
+        if let Some(known) = record.made.get(intent) {
+            return *known == vm.id;
+        }
+        let mut marked = self.input.inventory.vms_of_stack(self.uid);
+        let copied = marked.any(|other| other.id != vm.id && other.intent() == vm.intent());
+        match self.ask(Question::Job(intent.clone())) {
+            // CloudStack forgot the job. The VM that it made is the only one with its mark, unless
+            // somebody copied the mark of one that was never known.
+            Some(Answer::Job(JobOutcome::Unknown)) => !copied,
+            Some(Answer::Job(
+                JobOutcome::Succeeded { resource }
+                | JobOutcome::Lost { resource }
+                | JobOutcome::Failed { resource, .. },
+            )) => resource.as_deref() == Some(vm.id.as_str()),
+            _ => false,
         }
     }
 
@@ -172,6 +171,8 @@ impl Planner<'_> {
         );
         if let Some(record) = self.plan.ledger.machines.get_mut(machine) {
             record.vm = Some(vm.id.clone());
+            let intent = vm.intent().map(JobId::new);
+            record.made.extend(intent.map(|job| (job, vm.id.clone())));
             record.ends();
         }
     }

@@ -80,6 +80,8 @@ fn commit_one(ledger: &mut Ledger, step: &Step, job: JobId, now: Timestamp) -> J
             if let Some(record) = ledger.machines.get_mut(&deploy.machine) {
                 record.deploys.push(job.clone());
                 keep_last(&mut record.deploys, MAX_DEPLOYS);
+                let deploys = &record.deploys;
+                record.made.retain(|job, _| deploys.contains(job));
             }
         }
         Action::StopVm { vm } => {
@@ -187,16 +189,21 @@ pub(super) fn succeeded(
             ledger.strays.remove(address);
         }
         (Action::ReleaseAddress { address }, _) => forget_address(ledger, address),
-        (Action::DeployVm(deploy), Some(id)) => deployed(ledger, deploy, &VmId::new(id)),
+        (Action::DeployVm(deploy), Some(id)) => {
+            deployed(ledger, deploy, &pending.job, &VmId::new(id));
+        }
         _ => changed(ledger, &pending.action, now),
     }
 }
 
-fn deployed(ledger: &mut Ledger, deploy: &Deploy, vm: &VmId) {
+fn deployed(ledger: &mut Ledger, deploy: &Deploy, job: &JobId, vm: &VmId) {
     let Some(record) = ledger.machines.get_mut(&deploy.machine) else {
         return;
     };
     record.vm = Some(vm.clone());
+    if record.deploys.contains(job) {
+        record.made.insert(job.clone(), vm.clone());
+    }
     record.ends();
     record.user_data = Some(deploy.user_data_hash.clone());
     record.image = Some(Image {

@@ -353,6 +353,25 @@ fn a_strangers_copy_of_our_mark_is_never_touched() {
 }
 
 #[test]
+fn a_copy_of_the_mark_of_a_vm_that_is_gone_is_never_touched() {
+    let mut world = settled();
+    let gone = world.vm_id("ims-sprout-0");
+    let mut copy = world.inventory.vms.remove(&gone).unwrap();
+    let intent = JobId::new(copy.intent().unwrap());
+    world.settle();
+    copy.id = VmId::new("mallory");
+    copy.name = "mallory".to_owned();
+    copy.nics.clear();
+    world.inventory.vms.insert(copy.id.clone(), copy);
+    // CloudStack forgets jobs, so that nobody could tell any more.
+    let unknown = Answer::Job(JobOutcome::Unknown);
+    world.answers.insert(Question::Job(intent), unknown);
+    let (plan, steps) = world.round();
+    assert!(steps.is_empty(), "{steps:?}");
+    assert!(!plan.ledger.knows_vm(&VmId::new("mallory")));
+}
+
+#[test]
 fn an_offering_changes_one_machine_at_a_time() {
     let mut world = settled();
     world.stack.spec.service_offering = serde_json::from_value(json!({"name": "large"})).unwrap();

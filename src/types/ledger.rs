@@ -96,10 +96,12 @@ pub struct MachineRecord {
     /// SHA-256 of the user data that its VM was last given; takes effect with the next image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_data: Option<String>,
-    /// Job ids of deploys that were sent for it and whose VM is not the recorded one; at most
-    /// [`MAX_DEPLOYS`].
+    /// Job ids of deploys that were sent for it; at most [`MAX_DEPLOYS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deploys: Vec<JobId>,
+    /// The VMs that these deploys are known to have made: no other one is theirs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub made: BTreeMap<JobId, VmId>,
     /// VMs that realised it before and are still to be destroyed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<Former>,
@@ -368,6 +370,7 @@ impl MachineRecord {
             image: None,
             user_data: None,
             deploys: Vec::new(),
+            made: BTreeMap::new(),
             former: Vec::new(),
             held: Vec::new(),
             remediations: Vec::new(),
