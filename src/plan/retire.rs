@@ -70,6 +70,22 @@ impl Planner<'_> {
         {
             self.collect_duplicate(vm);
         }
+        self.collect_returned();
+    }
+
+    /// Finds VMs that deploys of ours are known to have made and that were taken for gone, on lists
+    /// and answers that lied. Their ids prove that they are ours, whatever became of their marks.
+    fn collect_returned(&mut self) {
+        let inventory = self.input.inventory;
+        let mut returned = Vec::new();
+        for (name, record) in &self.plan.ledger.machines {
+            let vms = record.made.values().filter_map(|id| inventory.vms.get(id));
+            let left = vms.filter(|vm| !vm.state.dead() && !record.knows_vm(&vm.id));
+            returned.extend(left.map(|vm| (name.clone(), vm)));
+        }
+        for (name, vm) in returned {
+            self.collect(&name, vm, DriftField::Duplicate, "it was taken for gone");
+        }
     }
 
     fn collect(&mut self, machine: &str, vm: &Vm, field: DriftField, reason: &str) {

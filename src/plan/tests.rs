@@ -372,6 +372,28 @@ fn a_copy_of_the_mark_of_a_vm_that_is_gone_is_never_touched() {
 }
 
 #[test]
+fn a_vm_that_was_taken_for_gone_and_lost_its_marks_is_still_ours() {
+    let mut world = settled();
+    let id = world.vm_id("ims-sprout-0");
+    let mut back = world.inventory.vms.remove(&id).unwrap();
+    world.settle();
+    assert_ne!(world.vm_id("ims-sprout-0"), id);
+    (back.details, back.tags) = Default::default();
+    world.inventory.vms.insert(id.clone(), back);
+    world.settle();
+    assert!(!world.inventory.vms.contains_key(&id) || world.inventory.vms[&id].state.dead());
+    assert_eq!(
+        world
+            .inventory
+            .vms
+            .values()
+            .filter(|vm| !vm.state.dead())
+            .count(),
+        5
+    );
+}
+
+#[test]
 fn an_offering_changes_one_machine_at_a_time() {
     let mut world = settled();
     world.stack.spec.service_offering = serde_json::from_value(json!({"name": "large"})).unwrap();
