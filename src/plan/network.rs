@@ -390,7 +390,11 @@ impl Planner<'_> {
                     .any(|machine| machine.role == role)
             });
             match (wanted, self.plan.ledger.affinity_groups.get(&role).cloned()) {
-                (None, None) => {}
+                // One that was lost, or could not be made, is missed no longer.
+                (None, None) => {
+                    self.plan.ledger.lost.remove(&subject);
+                    self.plan.ledger.failures.remove(&subject);
+                }
                 (None, Some(group)) => {
                     let action = Action::DeleteAffinityGroup { group };
                     self.step(Step::new(

@@ -19,6 +19,7 @@ use crate::types::{
     id::{AddressId, JobId, Uid, VmId, ZoneId},
     inventory::{Catalogue, Entry, Inventory, Vm, VmState},
     ledger::{Ledger, Lost, PublicAddress},
+    role::Role,
     stack::ClearwaterStack,
 };
 
@@ -391,6 +392,26 @@ fn a_vm_that_was_taken_for_gone_and_lost_its_marks_is_still_ours() {
             .count(),
         5
     );
+}
+
+#[test]
+fn a_lost_affinity_group_that_is_wanted_no_longer_is_not_missed() {
+    let mut world = settled();
+    world.ledger.affinity_groups.remove(&Role::Sprout).unwrap();
+    for machine in ["ims-sprout-0", "ims-sprout-1"] {
+        world.vm(machine).affinity_groups.clear();
+    }
+    let lost = Lost {
+        have: "deleted".to_owned(),
+        id: "group".to_owned(),
+        explained: false,
+        since: world.now,
+    };
+    world.ledger.lost.insert("affinity sprout".to_owned(), lost);
+    world.stack.spec.components.sprout.replicas = 1;
+    world.settle();
+    assert_eq!(world.ledger.lost, BTreeMap::new());
+    assert_eq!(world.round().0.drift, []);
 }
 
 #[test]
