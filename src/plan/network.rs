@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
+use ipnet::Ipv4Net;
+
 use super::{Planner, Step, address_subject, machine_subject, wish};
 use crate::types::{
     action::{Action, Answer, Question, mark},
     id::{AclId, NetworkId, VmId, VpcId},
-    inventory::Network,
+    inventory::{AclList, Network},
     ledger::{Lost, MachineRecord},
     role::Role,
     stack::{AclSpec, DriftField, VpcSpec},
@@ -135,6 +137,29 @@ impl Planner<'_> {
     fn failed_before(&self, subject: &str) -> bool {
         self.plan.ledger.failures.contains_key(subject)
             && self.plan.ledger.pending_on(subject).is_none()
+    }
+
+    /// The ACL list in a VPC that carries our mark, if any does; nothing while that is being asked.
+    pub(super) fn marked_acl_list(&mut self, vpc: &VpcId) -> Option<Option<AclId>> {
+        let uid = self.uid;
+        let ours = |list: &&AclList| {
+            let marked = mark::uid_in(&list.description);
+            list.vpc.as_ref() == Some(vpc) && marked.as_ref() == Some(uid)
+        };
+        Some(match self.ask(Question::AclLists)? {
+            Answer::AclLists(lists) => lists.iter().find(ours).map(|list| list.id.clone()),
+            _ => None,
+        })
+    }
+
+    /// The tier of this range in a VPC that carries our mark, if a list shows one.
+    pub(super) fn marked_tier(&self, vpc: &VpcId, cidr: Ipv4Net) -> Option<NetworkId> {
+        let mut tiers = self.input.inventory.networks_of(vpc);
+        let ours = |tier: &&Network| {
+            let marked = mark::uid_in(&tier.display_text);
+            tier.cidr == Some(cidr) && marked.as_ref() == Some(self.uid)
+        };
+        tiers.find(ours).map(|tier| tier.id.clone())
     }
 
     /// Notes that a create which failed left what it was to make, which is ours now.
@@ -280,17 +305,12 @@ impl Planner<'_> {
             }
         }
         if self.failed_before("acl") {
-            let Some(answer) = self.ask(Question::AclLists) else {
+            let Some(answered) = self.marked_acl_list(&vpc) else {
                 return;
             };
-            if let Answer::AclLists(lists) = answer
-                && let Some(left) = lists.iter().find(|list| {
-                    let marked = mark::uid_in(&list.description);
-                    list.vpc.as_ref() == Some(&vpc) && marked.as_ref() == Some(self.uid)
-                })
-            {
-                self.plan.ledger.acl = Some(left.id.clone());
-                self.turned_up("acl", left.id.as_str());
+            if let Some(left) = answered {
+                self.turned_up("acl", left.as_str());
+                self.plan.ledger.acl = Some(left);
                 return;
             }
         }
@@ -332,17 +352,12 @@ impl Planner<'_> {
         ) else {
             return;
         };
-        if self.failed_before("tier") {
-            let mut tiers = self.input.inventory.networks_of(&vpc);
-            let left = tiers.find(|tier| {
-                tier.cidr == Some(network.cidr.trunc())
-                    && mark::uid_in(&tier.display_text).as_ref() == Some(self.uid)
-            });
-            if let Some(left) = left.map(|tier| tier.id.clone()) {
-                self.turned_up("tier", left.as_str());
-                self.plan.ledger.tier = Some(left);
-                return;
-            }
+        if self.failed_before("tier")
+            && let Some(left) = self.marked_tier(&vpc, network.cidr.trunc())
+        {
+            self.turned_up("tier", left.as_str());
+            self.plan.ledger.tier = Some(left);
+            return;
         }
         let action = Action::CreateTier {
             vpc,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Input, Planner, remedy::elapsed, settle};
 use crate::types::{
-    action::{Action, Answer, JobOutcome, Question, VmChange, mark},
+    action::{Action, Answer, JobOutcome, Question, VmChange},
     id::{AddressId, VmId, VpcId},
     inventory::{AclRule, Address, Inventory, Vm, VmState},
     ledger::{Former, Pending, PublicAddress},
@@ -123,16 +123,11 @@ impl Planner<'_> {
 
     /// A synchronous command whose effect does not show had none, once it cannot be on its way.
     fn resolve_synchronous(&mut self, pending: Pending) -> Option<Pending> {
-        if let Action::CreateTier { vpc, cidr, .. } = &pending.action {
-            let ours = |network: &&crate::types::inventory::Network| {
-                network.cidr == Some(*cidr)
-                    && mark::uid_in(&network.display_text).as_ref() == Some(self.uid)
-            };
-            if let Some(found) = self.input.inventory.networks_of(vpc).find(ours) {
-                let id = found.id.to_string();
-                self.took_effect(&pending, Some(&id));
-                return None;
-            }
+        if let Action::CreateTier { vpc, cidr, .. } = &pending.action
+            && let Some(found) = self.marked_tier(vpc, *cidr)
+        {
+            self.took_effect(&pending, Some(found.as_str()));
+            return None;
         }
         self.on_its_way(&pending).then_some(pending)
     }
@@ -277,16 +272,9 @@ impl Planner<'_> {
                 .vpcs_of_stack(self.uid)
                 .next()
                 .map(|vpc| vpc.id.to_string()),
-            (Action::CreateAclList { vpc, .. }, _) => match self.ask(Question::AclLists) {
+            (Action::CreateAclList { vpc, .. }, _) => match self.marked_acl_list(vpc) {
                 None => return Some(pending),
-                Some(Answer::AclLists(lists)) => lists
-                    .iter()
-                    .find(|list| {
-                        list.vpc.as_ref() == Some(vpc)
-                            && mark::uid_in(&list.description).as_ref() == Some(self.uid)
-                    })
-                    .map(|list| list.id.to_string()),
-                Some(_) => None,
+                Some(found) => found.map(|id| id.to_string()),
             },
             (Action::CreateAffinityGroup { name, .. }, _) => {
                 match self.ask(Question::AffinityGroups) {

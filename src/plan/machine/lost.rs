@@ -15,14 +15,16 @@ use crate::{
 
 impl Planner<'_> {
     /// Notes that the machine needs another VM, which counts against its budget.
-    fn redeploy(&mut self, case: &Case<'_>, reason: &str, have: &str, id: &VmId) {
-        let one = Remediation {
-            rung: Rung::Redeploy,
-            at: self.input.now,
-            reason: reason.to_owned(),
-        };
+    pub(super) fn needs_another(
+        &mut self,
+        case: &Case<'_>,
+        rung: Rung,
+        reason: &str,
+        (have, id): (&str, &VmId),
+    ) {
+        let (at, reason) = (self.input.now, reason.to_owned());
         if let Some(record) = self.plan.ledger.machines.get_mut(&case.wish.name) {
-            record.remediated(one);
+            record.remediated(Remediation { rung, at, reason });
         }
         self.lose(&case.subject, have, id.as_str());
     }
@@ -55,7 +57,8 @@ impl Planner<'_> {
         if let Some(exhausted) = self.exhausted(&case.record) {
             return self.beyond_budget(case, exhausted);
         }
-        self.redeploy(case, "its VM was destroyed", "destroyed", id);
+        let have = ("destroyed", id);
+        self.needs_another(case, Rung::Redeploy, "its VM was destroyed", have);
         let rights = self.input.catalogue.rights;
         self.retire_vm(name, "somebody destroyed it");
         // A dead VM that is not purged still has its static NAT: the one trace that a plain
@@ -102,7 +105,8 @@ impl Planner<'_> {
             return self.beyond_budget(case, exhausted);
         }
         let reason = format!("its VM was {}", vm.state.word());
-        self.redeploy(case, &reason, vm.state.word(), &vm.id);
+        let have = (vm.state.word(), &vm.id);
+        self.needs_another(case, Rung::Redeploy, &reason, have);
         self.retire_vm(
             &case.wish.name,
             &format!("it was in state {}", vm.state.word()),

@@ -6,13 +6,7 @@ use crate::{
         Health, MachineView, Planner, Step,
         remedy::{Exhausted, Remedy},
     },
-    types::{
-        action::Action,
-        inventory::Vm,
-        ledger::{Remediation, Rung},
-        machine::Phase,
-        stack::DriftField,
-    },
+    types::{action::Action, inventory::Vm, ledger::Rung, machine::Phase, stack::DriftField},
 };
 
 impl Planner<'_> {
@@ -130,13 +124,9 @@ impl Planner<'_> {
             },
             Rung::Replace | Rung::Redeploy if self.paused() => return,
             Rung::Replace | Rung::Redeploy => {
-                let (at, reason) = (self.input.now, reason.to_owned());
                 let message = format!("another VM takes the place of {id}: {reason}");
                 self.warn(&case.subject, "Replaced", message);
-                if let Some(record) = self.plan.ledger.machines.get_mut(&case.wish.name) {
-                    record.remediated(Remediation { rung, at, reason });
-                }
-                self.lose(&case.subject, "beyond repair", vm.id.as_str());
+                self.needs_another(case, rung, reason, ("beyond repair", &vm.id));
                 self.retire_vm(&case.wish.name, "no milder remedy helped");
                 return;
             }
