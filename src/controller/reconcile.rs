@@ -330,13 +330,12 @@ async fn act_and_tell<K: Connect>(
         decided.now,
     );
     status::announce(cx, &stack, &decided.plan, &plain, account, &mut told).await;
-    let before = stack.status.as_ref().map(|status| status.ledger.clone());
+    let ended = sending::ended(&stack, &decided.plan.ledger);
     stack = write_status(cx, &stack, told).await?;
     let key = stack.key();
     account.recorded(&key, &decided.heard);
     tell_failures(cx, &stack, &decided.heard);
-    let before = before.unwrap_or_default();
-    sending::learn(cx, &stack, account, &before, &decided.plan.ledger);
+    sending::learn(cx, &stack, account, &ended);
     let quiet = steps.is_empty() && ledger != decided.ledger;
     let seen = (&decided.ledger, &*decided.inventory);
     sending::hand_over(account, &key, steps.into_iter().zip(jobs), seen);

@@ -58,16 +58,21 @@ pub(super) fn hold_what_keeps_failing<C: Cloud>(
     again
 }
 
-/// Has the account's breakers learn what became of the commands since the last round, and tells
-/// which of them opened or closed.
+/// What became of the stack's commands since its status was stored.
+pub(super) fn ended(stack: &ClearwaterStack, after: &Ledger) -> Vec<Outcome> {
+    let before = stack.status.as_ref().map(|status| &status.ledger);
+    before.map_or_else(Vec::new, |before| Outcome::between(before, after))
+}
+
+/// Has the account's breakers learn what became of commands, and tells which of them opened or
+/// closed.
 pub(super) fn learn<K: Connect>(
     cx: &Context<K>,
     stack: &ClearwaterStack,
     account: &Account<K::Cloud>,
-    before: &Ledger,
-    after: &Ledger,
+    ended: &[Outcome],
 ) {
-    for turned in account.learn(&stack.key(), &Outcome::between(before, after)) {
+    for turned in account.learn(&stack.key(), ended) {
         let entry = match turned.why {
             Some(why) => Entry::warning(BREAKER_OPEN, why),
             None => {
