@@ -1,40 +1,27 @@
 //! Files that only their owner may read, replaced as a whole or not at all.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::DirBuilderExt,
     path::Path,
 };
 
 /// Writes `content` to `path` with mode 0600: into a new file beside it, which then takes its
 /// place, so that a reader sees the old content or the new one.
-pub(super) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+    if let Some(parent) = parent {
         create_private_dir(parent)?;
     }
-    let beside = path.with_extension(format!("new-{}", std::process::id()));
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)
-        .and_then(|mut file| {
-            file.write_all(content)?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&beside, path))
-        // The new name is to last as well.
-        .and_then(|()| match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-            _ => Ok(()),
-        });
-    if written.is_err() {
-        // The error that matters is the first one.
-        let _ = fs::remove_file(&beside);
-    }
-    written
+    let folder = parent.unwrap_or(Path::new("."));
+    // Made with mode 0600 under a name that nobody can have taken, and removed where this fails.
+    let mut beside = tempfile::NamedTempFile::new_in(folder)?;
+    beside.write_all(content)?;
+    beside.as_file().sync_all()?;
+    beside.persist(path)?;
+    // The new name is to last as well.
+    File::open(folder)?.sync_all()
 }
 
 /// Makes a folder, and those above it, that only its owner may enter; one that exists stays as

@@ -26,7 +26,7 @@ mod body;
 mod delete;
 mod discovery;
 mod dispatch;
-mod files;
+pub(crate) mod files;
 mod negotiate;
 mod openapi;
 mod patch;

@@ -2,12 +2,14 @@
 
 use std::{
     fs::{self, DirBuilder, File, Permissions},
-    io::{self, Write as _},
+    io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
 };
 
 use anyhow::{Result, anyhow};
+
+use crate::api::files::write_private;
 
 /// The export within a backup.
 pub(super) const OBJECTS: &str = "objects.jsonl";
@@ -48,17 +50,6 @@ fn folder_of(file: &Path) -> &Path {
     }
 }
 
-/// Writes a file with mode 0600, flushed, in the place of any that was there.
-pub(super) fn write(file: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = folder_of(file);
-    // Made with mode 0600.
-    let mut beside = tempfile::NamedTempFile::new_in(folder)?;
-    beside.write_all(content)?;
-    beside.as_file().sync_all()?;
-    beside.persist(file)?;
-    File::open(folder)?.sync_all()
-}
-
 /// Makes the folder `backup`, with mode 0700, from an export and what else is in the state folder.
 pub(super) fn backup(backup: &Path, state: &Path, export: &str) -> io::Result<()> {
     let folder = folder_of(backup);
@@ -66,7 +57,7 @@ pub(super) fn backup(backup: &Path, state: &Path, export: &str) -> io::Result<()
         .prefix(".weir-backup-")
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(folder)?;
-    write(&beside.path().join(OBJECTS), export.as_bytes())?;
+    write_private(&beside.path().join(OBJECTS), export.as_bytes())?;
     let kept = beside.path().join(STATE);
     make_private(&kept)?;
     if state.is_dir() {
@@ -93,7 +84,7 @@ fn copy(from: &Path, to: &Path, except: &[&str]) -> io::Result<()> {
             make_private(&place)?;
             copy(&entry.path(), &place, &[])?;
         } else if kind.is_file() {
-            write(&place, &fs::read(entry.path())?)?;
+            write_private(&place, &fs::read(entry.path())?)?;
         }
     }
     File::open(to)?.sync_all()

@@ -24,6 +24,7 @@ use self::{
     place::Source,
 };
 use crate::{
+    api::files::write_private,
     cli::{
         Exit,
         args::{BackupArgs, ExportArgs, FsckArgs, ImportArgs, Report, StateCommand},
@@ -67,7 +68,7 @@ async fn export(args: ExportArgs) -> Result<Exit> {
     }
     files::refuse(&file)?;
     let text = source.export().await?;
-    files::write(&file, text.as_bytes())
+    write_private(&file, text.as_bytes())
         .with_context(|| format!("cannot write {}", file.display()))?;
     let count = text.lines().count().saturating_sub(1);
     print(&format!(
