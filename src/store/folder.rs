@@ -99,7 +99,12 @@ pub(super) fn look(dir: &Path) -> Result<Memory, OpenError> {
     let folder = Folder(dir);
     match fs::read_to_string(folder.format()) {
         Ok(text) => folder.check_format(&text)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(folder.empty()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let absent = || OpenError::Absent {
+                path: dir.to_owned(),
+            };
+            return Err(folder.without_format().unwrap_or_else(absent));
+        }
         Err(error) => return Err(folder.inaccessible(&error)),
     }
     if !folder.db().exists() {
@@ -134,10 +139,10 @@ impl Folder<'_> {
     /// Makes the folder ours. The format comes last; until then a marker says that a database
     /// without a format is one that a crash left half-made, and not one that lost its format.
     fn create(&self, history: usize, version: u64) -> Result<Disk, OpenError> {
-        let marker = self.0.join("unfinished");
-        if self.db().exists() && !marker.exists() {
-            return Err(self.damaged("there is a database, but no file `format` to go with it"));
+        if let Some(damage) = self.without_format() {
+            return Err(damage);
         }
+        let marker = self.unfinished();
         create_private(self.0)
             .and_then(|()| File::create(&marker)?.sync_all())
             .and_then(|()| File::open(self.0)?.sync_all())
@@ -199,14 +204,14 @@ impl Folder<'_> {
         }
     }
 
-    /// What is said of a folder without a format.
-    fn empty(&self) -> OpenError {
-        if self.db().exists() && !self.0.join("unfinished").exists() {
-            return self.damaged("there is a database, but no file `format` to go with it");
-        }
-        OpenError::Absent {
-            path: self.0.to_owned(),
-        }
+    /// What is wrong with a folder without a format, unless it was only begun or there is nothing.
+    fn without_format(&self) -> Option<OpenError> {
+        let lost = self.db().exists() && !self.unfinished().exists();
+        lost.then(|| self.damaged("there is a database, but no file `format` to go with it"))
+    }
+
+    fn unfinished(&self) -> PathBuf {
+        self.0.join("unfinished")
     }
 
     fn inaccessible(&self, error: &io::Error) -> OpenError {

@@ -70,14 +70,6 @@ impl Etcd {
         })
     }
 
-    /// Whether somebody has the key `name`.
-    ///
-    /// # Errors
-    /// [`BackendError::Failed`]: nobody knows.
-    pub(super) async fn held(&self, name: &str) -> Result<bool, BackendError> {
-        Ok(self.holder(name).await?.is_some())
-    }
-
     /// What the key `name` holds, if somebody has it.
     ///
     /// # Errors

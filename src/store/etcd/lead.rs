@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Etcd,
+    error::chain,
     fence::{Fence, Fenced, Lease},
 };
 use crate::store::backend::BackendError;
@@ -72,7 +73,7 @@ impl Leadership {
     }
 
     async fn try_to_lead(&self, holder: &str) -> Result<Option<Lease>, BackendError> {
-        if self.etcd.held(KEY).await? {
+        if self.etcd.holder(KEY).await?.is_some() {
             return Ok(None);
         }
         let asked = Instant::now();
@@ -156,13 +157,4 @@ impl Etcd {
         let value = self.holder(KEY).await?;
         Ok(value.map(|value| String::from_utf8_lossy(&value).into_owned()))
     }
-}
-
-/// An error with its causes.
-fn chain(error: &BackendError) -> String {
-    let error: &dyn std::error::Error = error;
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let mut told: Vec<String> = causes.map(ToString::to_string).collect();
-    told.dedup();
-    told.join(": ")
 }
