@@ -28,7 +28,7 @@ use crate::{
         ledger::Ledger,
         machine::Machine,
         meta::{FINALIZER, Kind, Object, ObjectKey, Resource},
-        stack::ClearwaterStack,
+        stack::{ClearwaterStack, StackStatus},
     },
 };
 
@@ -99,7 +99,7 @@ pub async fn reconcile<K: Connect>(cx: &Context<K>, key: &ObjectKey) -> Result<N
         Ok(decided) => decided,
         Err(error) => {
             let told = status::look_failed(&stack, &error, cx.clock.now());
-            write_status(cx, &stack, told).await?;
+            write_status(cx, stack, told).await?;
             return Err(error.into());
         }
     };
@@ -123,7 +123,7 @@ pub async fn record<K: Connect>(
         let answers = account.answers(key);
         let mut told = stack.status.clone().unwrap_or_default();
         told.ledger = recalled(&stack, &answers);
-        write_status(cx, &stack, told).await?;
+        write_status(cx, stack, told).await?;
         account.recorded(key, &answers);
     }
     Ok(())
@@ -156,7 +156,7 @@ async fn without_account<K: Connect>(
         return let_go(cx, stack).await;
     }
     let told = status::not_planned(&stack, reason, message, cx.clock.now());
-    write_status(cx, &stack, told).await?;
+    write_status(cx, stack, told).await?;
     Ok(Next::After(Duration::from_secs(60)))
 }
 
@@ -331,7 +331,7 @@ async fn act_and_tell<K: Connect>(
     );
     status::announce(cx, &stack, &decided.plan, &plain, account, &mut told).await;
     let ended = sending::ended(&stack, &decided.plan.ledger);
-    stack = write_status(cx, &stack, told).await?;
+    stack = write_status(cx, stack, told).await?;
     let key = stack.key();
     account.recorded(&key, &decided.heard);
     tell_failures(cx, &stack, &decided.heard);
@@ -434,22 +434,18 @@ async fn let_go<K: Connect>(
 /// Stores a status where it differs from the stored one; gives the stack as stored.
 async fn write_status<K: Connect>(
     cx: &Context<K>,
-    stack: &ClearwaterStack,
-    status: crate::types::stack::StackStatus,
+    mut stack: ClearwaterStack,
+    told: StackStatus,
 ) -> Result<ClearwaterStack, RoundError> {
-    if stack
-        .status
-        .as_ref()
-        .is_some_and(|old| status::same(old, &status))
-    {
-        return Ok(stack.clone());
+    let same = |old| status::same(old, &told);
+    if stack.status.as_ref().is_some_and(same) {
+        return Ok(stack);
     }
-    let next = ClearwaterStack {
-        status: Some(status),
-        ..stack.clone()
-    };
-    let stored = cx.store.update_status(Object::encode(&next)).await?;
-    Ok(stored.decode().unwrap_or(next))
+    stack.status = Some(told);
+    // It is written over what was read, or not at all.
+    let stored = cx.store.update_status(Object::encode(&stack)).await?;
+    stack.metadata = stored.metadata;
+    Ok(stack)
 }
 
 /// Everything left to do for a manifest that is not applied yet, or is.

@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    hash::{DefaultHasher, Hasher},
+    io,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex},
     time::Duration,
@@ -30,7 +32,8 @@ use crate::{
         inventory::Catalogue,
         machine::{Machine, Phase},
         meta::{
-            Condition, ConditionStatus, Kind, Object, ObjectKey, ResourceVersion, set_condition,
+            Condition, ConditionStatus, Kind, Object, ObjectKey, ObjectMeta, ResourceVersion,
+            set_condition,
         },
         role::Role,
         stack::ClearwaterStack,
@@ -229,15 +232,36 @@ fn asks_for_a_round(object: &Object, seen: &mut BTreeMap<ObjectKey, u64>) -> boo
     if !key.kind.has_status() {
         return true;
     }
-    let mut asked = object.clone();
-    asked.body.remove("status");
-    asked.metadata.resource_version.clear();
-    asked.metadata.managed_fields.clear();
-    let text = serde_json::to_string(&asked).unwrap_or_default();
-    let print = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let print = print(object);
     seen.insert(key, print) != Some(print)
+}
+
+/// A print of what is asked of an object: everything but its status and what goes with each write.
+fn print(object: &Object) -> u64 {
+    let metadata = ObjectMeta {
+        resource_version: String::new(),
+        managed_fields: Vec::new(),
+        ..object.metadata.clone()
+    };
+    let members = object.body.iter().filter(|(name, _)| *name != "status");
+    let asked = (metadata, members.collect::<Vec<_>>());
+    let mut print = Print(DefaultHasher::new());
+    serde_json::to_writer(&mut print, &asked).expect("members have text keys");
+    print.0.finish()
+}
+
+/// Takes a text in without keeping it.
+struct Print(DefaultHasher);
+
+impl io::Write for Print {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 type BackOffs = Arc<Mutex<BTreeMap<ObjectKey, u32>>>;

@@ -58,9 +58,7 @@ impl Reply {
         let (content_type, body) = if xml {
             (XML, to_xml(envelope, inner))
         } else {
-            // Written around the inside, which may be megabytes, without a copy of it.
-            let name = Value::from(envelope);
-            (JSON, format!("{{{name}:{inner}}}"))
+            (JSON, to_json(envelope, inner))
         };
         Self {
             status,
@@ -112,6 +110,14 @@ impl Reply {
             body,
         }
     }
+}
+
+/// Written around the inside, which may be megabytes, without a copy of it.
+fn to_json(envelope: &str, inner: &Value) -> String {
+    let mut body = format!("{{{}:", Value::from(envelope)).into_bytes();
+    serde_json::to_writer(&mut body, inner).expect("a value has text keys");
+    body.push(b'}');
+    String::from_utf8(body).expect("JSON is UTF-8")
 }
 
 /// The reason phrase of a status, as the recorded server sends it.

@@ -422,10 +422,10 @@ impl Store {
     async fn put(
         &self,
         key: &ObjectKey,
-        object: Object,
+        mut object: Object,
         expect: Expect,
     ) -> Result<Option<Object>, StoreError> {
-        let value = record::write(&object);
+        let value = record::write(&mut object);
         written(self.backend.put(&path(key), value, expect).await, object)
     }
 

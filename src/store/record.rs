@@ -25,13 +25,12 @@ struct FormatOnly {
     format: u32,
 }
 
-/// Writes an object down.
-pub(super) fn write(object: &Object) -> Bytes {
-    let mut object = object.clone();
+/// Writes an object down, and takes its `resourceVersion` away: it is about to get another.
+pub(super) fn write(object: &mut Object) -> Bytes {
     object.metadata.resource_version.clear();
     let record = Record {
         format: FORMAT,
-        object,
+        object: &*object,
     };
     serde_json::to_vec(&record)
         .expect("the members of an object have text keys")

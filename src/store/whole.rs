@@ -134,8 +134,8 @@ impl Store {
             });
         }
         let written = stream::iter(keyed)
-            .map(|(key, object)| async move {
-                let value = record::write(&object);
+            .map(|(key, mut object)| async move {
+                let value = record::write(&mut object);
                 let put = self.backend.put(&path(&key), value, Expect::Absent).await;
                 put.map_err(|error| match error {
                     BackendError::Unexpected { .. } => StoreError::AlreadyExists(key),

@@ -1,12 +1,15 @@
 //! Kubernetes' object metadata, as the API serves it and the store keeps it.
 
+mod object;
+
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+pub use self::object::Object;
 use super::{id::Uid, schema};
 
 /// The API group of Weir's own kinds.
@@ -359,58 +362,6 @@ pub fn set_condition(conditions: &mut Vec<Condition>, mut condition: Condition) 
 #[must_use]
 pub fn condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.kind == kind)
-}
-
-/// Any object, with its metadata read and everything else as it was written.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Object {
-    /// Group and version.
-    pub api_version: String,
-    /// The kind.
-    pub kind: String,
-    /// The metadata.
-    pub metadata: ObjectMeta,
-    /// All other members: `spec`, `status`, `data` and so on.
-    #[serde(flatten)]
-    pub body: Map<String, Value>,
-}
-
-impl Object {
-    /// Where the object is stored.
-    ///
-    /// # Errors
-    /// The text of `kind` where it is none of ours.
-    pub fn key(&self) -> Result<ObjectKey, String> {
-        let kind = Kind::ALL
-            .into_iter()
-            .find(|kind| kind.name() == self.kind && kind.api_version() == self.api_version)
-            .ok_or_else(|| format!("{} {}", self.api_version, self.kind))?;
-        Ok(ObjectKey::new(
-            kind,
-            &self.metadata.namespace,
-            &self.metadata.name,
-        ))
-    }
-
-    /// The object as its own type.
-    ///
-    /// # Errors
-    /// Where its members do not have the type's shape; the text names the path.
-    pub fn decode<T: Resource>(&self) -> Result<T, serde_json::Error> {
-        serde_json::to_value(self).and_then(serde_json::from_value)
-    }
-
-    /// A typed object in untyped form.
-    ///
-    /// # Panics
-    /// Never for our kinds, whose members all have text keys.
-    #[must_use]
-    pub fn encode<T: Resource>(typed: &T) -> Self {
-        serde_json::to_value(typed)
-            .and_then(serde_json::from_value)
-            .expect("our kinds serialise to objects with metadata")
-    }
 }
 
 /// A kind with a Rust type.

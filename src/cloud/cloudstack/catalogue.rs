@@ -71,8 +71,9 @@ impl CloudStack {
         key: &str,
     ) -> Result<T, CloudError> {
         let command = request.command();
-        let mut content = self.call(request, Priority::Read).await?;
-        wire::parse(content.remove(key).unwrap_or(Value::Null))
+        let content = self.call(request, Priority::Read).await?;
+        content
+            .member(key)
             .map_err(|error| errors::unreadable(command, key, error))
     }
 

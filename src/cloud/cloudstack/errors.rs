@@ -7,11 +7,11 @@
 
 use std::{error::Error, time::Duration};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     transport::{Reply, Silence},
-    wire,
+    wire::{self, Content},
 };
 use crate::{cloud::CloudError, types::action::JobOutcome};
 
@@ -45,11 +45,10 @@ const CHOICES: [&str; 6] = [
 const TEXT_MAX: usize = 500;
 
 /// Opens an answer: the object inside its envelope, if it is a success.
-pub(super) fn open(command: &'static str, reply: &Reply) -> Result<Map<String, Value>, CloudError> {
-    let content = wire::envelope(&reply.body);
-    match content {
-        Some(content) if reply.status == 200 && !content.contains_key("errorcode") => Ok(content),
-        content => Err(classify(command, reply, content)),
+pub(super) fn open(command: &'static str, reply: &Reply) -> Result<Content, CloudError> {
+    match Content::of(&reply.body) {
+        Some(content) if reply.status == 200 && !content.is_a_fault() => Ok(content),
+        content => Err(classify(command, reply, content.as_ref())),
     }
 }
 
@@ -58,9 +57,9 @@ pub(super) fn open(command: &'static str, reply: &Reply) -> Result<Map<String, V
 pub(super) fn classify(
     command: &'static str,
     reply: &Reply,
-    content: Option<Map<String, Value>>,
+    content: Option<&Content>,
 ) -> CloudError {
-    let fault = content.and_then(|content| wire::parse::<wire::Fault>(content.into()).ok());
+    let fault = content.and_then(|content| content.read::<wire::Fault>().ok());
     let Some(fault) = fault else {
         return without_envelope(command, reply);
     };

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{
     CloudStack, errors,
@@ -109,7 +109,7 @@ impl CloudStack {
             .with("page", 1)
             .with("pagesize", PAGE);
         let content = self.call(request, Priority::Read).await?;
-        let rows: Vec<wire::EventResponse> = read("listEvents", Page::of(content, "event").rows)?;
+        let rows: Vec<wire::EventResponse> = read("listEvents", &Page::of(&content, "event").rows)?;
         let mut events: Vec<CloudEvent> = converted("listEvents", rows)?;
         events.sort_by_key(|event| event.at);
         Ok(events)
@@ -134,7 +134,7 @@ impl CloudStack {
         for _ in 0..ATTEMPTS {
             let (rows, count) = self.pages(&request, key).await?;
             if whole == Whole::AsItComes || rows.len() >= count {
-                return read(command, rows);
+                return read(command, &rows);
             }
             tracing::debug!(
                 command,
@@ -150,17 +150,21 @@ impl CloudStack {
     }
 
     /// Rows of all pages, each id once, and the count that the last page named.
-    async fn pages(&self, request: &Request, key: &str) -> Result<(Vec<Value>, usize), CloudError> {
-        let mut rows: BTreeMap<String, Value> = BTreeMap::new();
+    async fn pages(
+        &self,
+        request: &Request,
+        key: &str,
+    ) -> Result<(Vec<Box<RawValue>>, usize), CloudError> {
+        let mut rows: BTreeMap<String, Box<RawValue>> = BTreeMap::new();
         let mut order = Vec::new();
         let mut count = 0;
         for page in 1..=PAGES_MAX {
             let request = request.clone().with("page", page).with("pagesize", PAGE);
-            let page = Page::of(self.call(request, Priority::Read).await?, key);
+            let page = Page::of(&self.call(request, Priority::Read).await?, key);
             let last = page.rows.len() < PAGE;
             count = page.count;
             for row in page.rows {
-                let id = wire::id_of(&row).to_owned();
+                let id = wire::id_of(&row);
                 if rows.insert(id.clone(), row).is_none() {
                     order.push(id);
                 }
@@ -186,13 +190,12 @@ enum Whole {
 /// Reads rows as responses; one that does not fit fails the list.
 fn read<T: DeserializeOwned>(
     command: &'static str,
-    rows: Vec<Value>,
+    rows: &[Box<RawValue>],
 ) -> Result<Vec<T>, CloudError> {
-    let one = |row: Value| {
-        let id = wire::id_of(&row).to_owned();
-        wire::parse(row).map_err(|error| errors::unreadable(command, &id, error))
+    let one = |row: &RawValue| {
+        wire::parse(row).map_err(|error| errors::unreadable(command, &wire::id_of(row), error))
     };
-    rows.into_iter().map(one).collect()
+    rows.iter().map(|row| one(row)).collect()
 }
 
 /// Rows in Weir's words; one that does not fit fails the list.

@@ -25,13 +25,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use self::{
     governor::{Governor, Health, Priority},
     signing::{Keys, Request},
     transport::Transport,
+    wire::Content,
 };
 use super::{Cloud, CloudError, CloudEvent, Depth, Guard, Started};
 use crate::{
@@ -186,11 +186,7 @@ impl CloudStack {
     }
 
     /// Sends a command when its turn comes and opens the answer.
-    async fn call(
-        &self,
-        request: Request,
-        priority: Priority,
-    ) -> Result<Map<String, Value>, CloudError> {
+    async fn call(&self, request: Request, priority: Priority) -> Result<Content, CloudError> {
         let command = request.command();
         let queued = Instant::now();
         let permit = self.governor.admit(priority).await;
@@ -286,17 +282,9 @@ impl Cloud for CloudStack {
 
 /// What the answer to a command promises: `{"jobid", "id"}` of a job, or the object (or just
 /// `success`) of a synchronous command.
-fn started(
-    action: &Action,
-    job: &JobId,
-    answer: &Map<String, Value>,
-) -> Result<Started, CloudError> {
-    let resource = answer
-        .get("id")
-        .or_else(|| answer.values().find_map(|object| object.get("id")))
-        .and_then(Value::as_str)
-        .map(str::to_owned);
-    match answer.get("jobid").and_then(Value::as_str) {
+fn started(action: &Action, job: &JobId, answer: &Content) -> Result<Started, CloudError> {
+    let resource = answer.id();
+    match answer.member::<Option<String>>("jobid").unwrap_or_default() {
         Some(id) if id == job.as_str() => Ok(Started::Job { resource }),
         // The caller would wait for a job that nobody knows.
         Some(id) => Err(errors::uncertain(

@@ -1,6 +1,6 @@
 //! Answers about single resources and jobs.
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{
     CloudStack, errors,
@@ -76,9 +76,9 @@ impl CloudStack {
     }
 
     /// Rows that a list by id gives; none where CloudStack says that there is no such id.
-    async fn by_id(&self, request: Request, key: &str) -> Result<Vec<Value>, CloudError> {
+    async fn by_id(&self, request: Request, key: &str) -> Result<Vec<Box<RawValue>>, CloudError> {
         match self.call(request, Priority::Change).await {
-            Ok(content) => Ok(Page::of(content, key).rows),
+            Ok(content) => Ok(Page::of(&content, key).rows),
             Err(CloudError::Gone { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
@@ -97,7 +97,7 @@ impl CloudStack {
     async fn address(&self, request: Request) -> Result<Answer, CloudError> {
         let command = request.command();
         for row in self.by_id(request, "publicipaddress").await? {
-            let row: rows::IPAddressResponse = wire::parse(row)
+            let row: rows::IPAddressResponse = wire::parse(&row)
                 .map_err(|error| errors::unreadable(command, "of an address", error))?;
             if row.is_ours(self.owner.get().map(String::as_str)) {
                 return Ok(Answer::Present);
@@ -116,7 +116,8 @@ impl CloudStack {
             }
             Err(error) => return Err(error),
         };
-        let job: wire::QueryAsyncJobResultResponse = wire::parse(Value::Object(content))
+        let job: wire::QueryAsyncJobResultResponse = content
+            .read()
             .map_err(|error| errors::unreadable(command, "of a job", error))?;
         let status = job.jobstatus;
         errors::job_outcome(job)

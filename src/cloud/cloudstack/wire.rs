@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer, de::value::MapDeserializer};
+use serde_json::{Value, value::RawValue};
 
 use crate::{
     cloud::CloudEvent,
@@ -18,53 +18,92 @@ use crate::{
     },
 };
 
-/// What is inside the single top-level key of an answer. The key's name is not looked at: it does
-/// not always follow from the command (`restorevmresponse`, `errorresponse`, even `null`).
-pub(super) fn envelope(body: &[u8]) -> Option<Map<String, Value>> {
-    let outer: Map<String, Value> = serde_json::from_slice(body).ok()?;
-    let mut contents = outer.into_iter().map(|(_, content)| content);
-    match (contents.next(), contents.next()) {
-        (Some(Value::Object(content)), None) => Some(content),
-        _ => None,
+/// What is inside the envelope of an answer: an object's members, each as it was written. Whoever
+/// knows their types reads them, straight from the text: a look is mostly rows.
+#[derive(Debug)]
+pub(super) struct Content(BTreeMap<String, Box<RawValue>>);
+
+impl Content {
+    /// Opens the envelope: the single top-level key of an answer. The key's name is not looked at:
+    /// it does not always follow from the command (`restorevmresponse`, `errorresponse`, even
+    /// `null`).
+    pub(super) fn of(body: &[u8]) -> Option<Self> {
+        let outer: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(body).ok()?;
+        let mut contents = outer.values();
+        match (contents.next(), contents.next()) {
+            (Some(content), None) => parse(content).ok().map(Self),
+            _ => None,
+        }
+    }
+
+    /// Whether it tells why a command was refused.
+    pub(super) fn is_a_fault(&self) -> bool {
+        self.0.contains_key("errorcode")
+    }
+
+    /// Reads all of it as a response. An error names the field that does not fit.
+    pub(super) fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+        let members = self.0.iter().map(|(key, value)| (key.as_str(), &**value));
+        T::deserialize(MapDeserializer::new(members))
+    }
+
+    /// Reads a member as a response; one that is not there is read as null.
+    pub(super) fn member<'a, T: Deserialize<'a>>(
+        &'a self,
+        key: &str,
+    ) -> Result<T, serde_json::Error> {
+        parse(self.0.get(key).map_or(RawValue::NULL, |value| value))
+    }
+
+    /// The id of what it is about: its own, or that of the first object in it that has one.
+    pub(super) fn id(&self) -> Option<String> {
+        let inside = || self.0.values().find_map(|value| Ids::of(value).id);
+        self.member("id").ok().flatten().or_else(inside)
     }
 }
 
 /// Reads a value as a response. An error names the field that does not fit.
-pub(super) fn parse<T: DeserializeOwned>(value: Value) -> Result<T, serde_json::Error> {
-    serde_json::from_value(value)
+pub(super) fn parse<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Result<T, serde_json::Error> {
+    serde_json::from_str(value.get())
 }
 
 /// One page of a list: `{"count": N, "KEY": [rows]}`; an empty list is `{}`, and a page past the
 /// end has a count but no rows.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(super) struct Page {
     /// How many rows the whole list has.
     pub(super) count: usize,
     /// The rows of this page.
-    pub(super) rows: Vec<Value>,
+    pub(super) rows: Vec<Box<RawValue>>,
 }
 
 impl Page {
     /// Takes a list's answer apart.
-    pub(super) fn of(mut content: Map<String, Value>, key: &str) -> Self {
-        let count = content.get("count").and_then(Value::as_u64).unwrap_or(0);
-        let rows = match content.remove(key) {
-            Some(Value::Array(rows)) => rows,
-            _ => Vec::new(),
-        };
+    pub(super) fn of(content: &Content, key: &str) -> Self {
         Self {
-            count: usize::try_from(count).unwrap_or(usize::MAX),
-            rows,
+            count: content.member("count").unwrap_or(0),
+            rows: content.member(key).unwrap_or_default(),
         }
     }
 }
 
+/// What names a row.
+#[derive(Default, Deserialize)]
+struct Ids {
+    id: Option<String>,
+    jobid: Option<String>,
+}
+
+impl Ids {
+    fn of(row: &RawValue) -> Self {
+        parse(row).unwrap_or_default()
+    }
+}
+
 /// The id of a row, or of a job; empty where there is none.
-pub(super) fn id_of(row: &Value) -> &str {
-    row["id"]
-        .as_str()
-        .or_else(|| row["jobid"].as_str())
-        .unwrap_or_default()
+pub(super) fn id_of(row: &RawValue) -> String {
+    let Ids { id, jobid } = Ids::of(row);
+    id.or(jobid).unwrap_or_default()
 }
 
 /// What an envelope holds when the command was refused.
@@ -261,8 +300,8 @@ mod tests {
 
     #[test]
     fn only_a_single_object_is_an_envelope() {
-        let opened = envelope(br#"{"createvpcresponse":{"id":"a"}}"#).expect("an envelope");
-        assert_eq!(opened["id"], "a");
+        let opened = Content::of(br#"{"createvpcresponse":{"id":"a"}}"#).expect("an envelope");
+        assert_eq!(opened.id().as_deref(), Some("a"));
         for broken in [
             "",
             "{}",
@@ -273,13 +312,14 @@ mod tests {
             r#"{"a":{"id""#,
             "<html></html>",
         ] {
-            assert_eq!(envelope(broken.as_bytes()), None, "{broken}");
+            assert!(Content::of(broken.as_bytes()).is_none(), "{broken}");
         }
     }
 
     #[test]
     fn an_empty_list_has_neither_count_nor_rows() {
-        let page = Page::of(Map::new(), "vpc");
+        let empty = Content::of(br#"{"listvpcsresponse":{}}"#).expect("an envelope");
+        let page = Page::of(&empty, "vpc");
         assert_eq!((page.count, page.rows.len()), (0, 0));
     }
 

@@ -395,7 +395,7 @@ fn a_job_ends_in_one_of_four_ways() {
 
 #[test]
 fn a_job_that_says_little_is_understood_as_well() {
-    let ended = |content: Value| job_outcome(wire::parse(content).unwrap());
+    let ended = |content: Value| job_outcome(serde_json::from_value(content).unwrap());
     // AsyncJobDispatcher (4.22): an exception without a message leaves out the text.
     let silent = ended(json!({"jobstatus": 2, "jobresult": {"errorcode": 533}}));
     let failed = |code, text: &str| {
@@ -469,7 +469,7 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn open(&self) -> Result<Map<String, Value>, CloudError> {
+    fn open(&self) -> Result<Content, CloudError> {
         open(self.command, &self.reply)
     }
 }
@@ -482,8 +482,12 @@ fn reply(status: u16, body: &str) -> Reply {
     }
 }
 
-fn outcome(content: Map<String, Value>) -> JobOutcome {
-    job_outcome(wire::parse(content.into()).unwrap()).expect("CloudStack has three job states")
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it takes what an answer gave"
+)]
+fn outcome(content: Content) -> JobOutcome {
+    job_outcome(content.read().unwrap()).expect("CloudStack has three job states")
 }
 
 /// The exchange at a place like `tenant/27:11`: role, number of the file, line.
