@@ -26,6 +26,17 @@ use crate::kill::gate::parameter;
 
 use super::safety::Watch;
 
+/// What a controller does when a doom strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// It sends a command that changes something.
+    Request,
+    /// It writes to the store.
+    Write,
+    /// It asks the store whether it still leads.
+    Lead,
+}
+
 /// Where the controller dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
@@ -51,6 +62,8 @@ pub(super) enum Place {
     AsleepBeforeWrite,
     /// It is written, and the answer is heard when it wakes.
     AsleepAfterWrite,
+    /// The store says that it leads, and that is heard when it wakes.
+    AsleepAfterAsking,
     /// Its lease is taken from it, and the request arrives when another one leads.
     LeaseLost,
 }
@@ -67,28 +80,30 @@ impl Place {
     ];
 
     /// What only one of several controllers can live through.
-    pub(super) const OF_RIVALS: [Self; 5] = [
+    pub(super) const OF_RIVALS: [Self; 6] = [
         Self::AsleepBeforeRequest,
         Self::AsleepAfterRequest,
         Self::AsleepBeforeWrite,
         Self::AsleepAfterWrite,
+        Self::AsleepAfterAsking,
         Self::LeaseLost,
     ];
 
-    fn is_of_store(self) -> bool {
+    pub(super) fn door(self) -> Door {
         match self {
             Self::BeforeRequest
             | Self::AfterRequest
             | Self::LateRequest
             | Self::AsleepBeforeRequest
             | Self::AsleepAfterRequest
-            | Self::LeaseLost => false,
+            | Self::LeaseLost => Door::Request,
+            Self::AsleepAfterAsking => Door::Lead,
             Self::BeforeWrite
             | Self::AfterWrite
             | Self::FailedWrite
             | Self::FailedYetWritten
             | Self::AsleepBeforeWrite
-            | Self::AsleepAfterWrite => true,
+            | Self::AsleepAfterWrite => Door::Write,
         }
     }
 
@@ -105,6 +120,7 @@ impl Place {
             | Self::AsleepAfterRequest
             | Self::AsleepBeforeWrite
             | Self::AsleepAfterWrite
+            | Self::AsleepAfterAsking
             | Self::LeaseLost => false,
         }
     }
@@ -114,7 +130,7 @@ impl Place {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Doom {
     pub(super) place: Place,
-    /// How many requests or writes of that kind are let pass first; reads do not count.
+    /// How often that is let pass first; reads do not count.
     pub(super) after: u32,
     /// The command that it waits for; any if absent.
     pub(super) at: Option<&'static str>,
@@ -123,8 +139,8 @@ pub(super) struct Doom {
 }
 
 impl Doom {
-    fn waits_for(&self, of_store: bool, at: &str) -> bool {
-        self.place.is_of_store() == of_store && self.at.is_none_or(|wanted| wanted == at)
+    fn waits_for(&self, door: Door, at: &str) -> bool {
+        self.place.door() == door && self.at.is_none_or(|wanted| wanted == at)
     }
 }
 
@@ -322,9 +338,9 @@ impl Fates {
     }
 
     /// The doom whose moment this is, if any is.
-    pub(super) fn due(&self, of_store: bool, at: &str) -> Option<Doom> {
+    pub(super) fn due(&self, door: Door, at: &str) -> Option<Doom> {
         let mut state = self.state();
-        let mine = |doom: &Doom| doom.waits_for(of_store, at);
+        let mine = |doom: &Doom| doom.waits_for(door, at);
         let place = state
             .waiting
             .iter()

@@ -173,7 +173,7 @@ fn one_that_cannot_reach_the_store_sends_nothing_while_another_one_leads() {
 fn a_leader_that_is_killed_is_replaced_within_its_lease_and_one_that_stops_at_once() {
     for (turn, within) in [
         (Turn::Killed, LEASE + TRY),
-        (Turn::Resigns, 3 * TRY),
+        (Turn::Resigns, 2 * TRY),
         (Turn::Deposed, TRY),
     ] {
         run(async {
@@ -214,4 +214,24 @@ fn what_a_sleeper_had_in_hand_is_all_that_it_sends() {
             assert_eq!(strayed, [(cell, 1)], "{place:?}");
         });
     }
+}
+
+#[test]
+fn a_leader_that_sleeps_over_the_answer_that_it_leads_does_not_believe_it() {
+    run(async {
+        let rivals = Rivals::begin(5).await;
+        let (fates, former) = rivals.leader();
+        let sent = fates.sent(&former);
+        fates.await_doom(Doom {
+            place: Place::AsleepAfterAsking,
+            after: 0,
+            at: None,
+            time: LONG,
+        });
+        rivals.handed_over(&former).await;
+        rivals.ended(&fates, &former).await;
+        rivals.ends_well().await;
+        assert_eq!(fates.sent(&former), sent);
+        assert_eq!(rivals.made(), [1; MACHINES]);
+    });
 }

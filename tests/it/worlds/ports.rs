@@ -22,7 +22,7 @@ use weir::{
 
 use crate::{kill::gate::parameter, support::stage::reads};
 
-use super::doom::{Doom, Fates, Place};
+use super::doom::{Doom, Door, Fates, Place};
 
 /// Never returns: whoever waits here is dead, or waits for an answer that never comes.
 async fn dead<T>() -> T {
@@ -92,7 +92,7 @@ impl Carrier for InProcess {
                 return self.post(&form).await;
             }
             fates.hands_over(&command);
-            if let Some(doom) = fates.due(false, &command) {
+            if let Some(doom) = fates.due(Door::Request, &command) {
                 return self.doomed(doom, &command, form).await;
             }
             let watch = fates.watched();
@@ -189,7 +189,7 @@ impl Disk {
             fates.written(kind, &written);
             written
         };
-        let doom = fates.due(true, kind);
+        let doom = fates.due(Door::Write, kind);
         let written = match doom.map(|doom| doom.place) {
             None => write().await,
             Some(Place::BeforeWrite) => dead().await,
@@ -287,7 +287,14 @@ impl Leases for Disk {
     }
 
     fn stands<'a>(&'a self, fence: &'a Fence) -> Reply<'a, bool> {
-        Box::pin(self.lease(move || self.kept.stands(fence)))
+        Box::pin(async move {
+            let stands = self.lease(move || self.kept.stands(fence)).await;
+            if let Some(doom) = self.fates.due(Door::Lead, "leader") {
+                self.fates.sleep(doom.time);
+            }
+            self.fates.awake().await;
+            stands
+        })
     }
 
     fn write_behind<'a>(

@@ -9,7 +9,7 @@ use fastrand::Rng;
 
 use super::{
     aims::COMMANDS,
-    doom::{Doom, Fates, Place},
+    doom::{Doom, Door, Fates, Place},
     world::World,
 };
 
@@ -102,9 +102,8 @@ impl Quarrels {
 
     fn doom(&mut self) -> Doom {
         let place = Place::OF_RIVALS[self.0.usize(..Place::OF_RIVALS.len())];
-        let of_request = !matches!(place, Place::AsleepBeforeWrite | Place::AsleepAfterWrite);
         let at = COMMANDS[self.0.usize(..COMMANDS.len())];
-        let at = (of_request && self.0.bool()).then_some(at);
+        let at = (place.door() == Door::Request && self.0.bool()).then_some(at);
         Doom {
             place,
             after: match at {
