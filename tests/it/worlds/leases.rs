@@ -49,6 +49,14 @@ struct Rivals {
 impl Rivals {
     /// Two controllers, of which one leads and has begun to build the stack.
     async fn begin(seed: u64) -> Self {
+        let rivals = Self::start(seed).await;
+        rivals.build().await;
+        rivals.sends("createNetworkACL").await;
+        rivals
+    }
+
+    /// Two controllers, of which one leads and has nothing to do.
+    async fn start(seed: u64) -> Self {
         let mut world = World::new(seed, Profile::Lab).with_a_rival();
         let strangers = Arc::new(Strangers::move_in(&world.sim, Rights::Plain).await);
         let secret = world.sim.credentials(Who::Tenant).secret_key;
@@ -61,10 +69,14 @@ impl Rivals {
             strangers,
             watch,
         };
-        let retain = json!({"deletionPolicy": {"network": "Retain"}});
-        rivals.world.create(small_stack(&retain)).await;
-        rivals.sends("createNetworkACL").await;
+        let led = || rivals.world.fates.leader().is_some();
+        rivals.until("one leads", led).await;
         rivals
+    }
+
+    async fn build(&self) {
+        let retain = json!({"deletionPolicy": {"network": "Retain"}});
+        self.world.create(small_stack(&retain)).await;
     }
 
     async fn until(&self, what: &str, level: impl Fn() -> bool) -> Duration {
@@ -191,29 +203,47 @@ fn a_leader_that_is_killed_is_replaced_within_its_lease_and_one_that_stops_at_on
 
 #[test]
 fn what_a_sleeper_had_in_hand_is_all_that_it_sends() {
-    const COMMAND: &str = "deployVirtualMachine";
+    let commands = [
+        "createVPC",
+        "createNetworkACLList",
+        "createNetwork",
+        "createAffinityGroup",
+        "createNetworkACL",
+        "associateIpAddress",
+        "deployVirtualMachine",
+        "createTags",
+        "enableStaticNat",
+        "startVirtualMachine",
+    ];
     for place in [Place::AsleepBeforeRequest, Place::LeaseLost] {
-        run(async {
-            let rivals = Rivals::begin(4).await;
-            let (fates, former) = rivals.leader();
-            fates.await_doom(Doom {
-                place,
-                after: 0,
-                at: Some(COMMAND),
-                time: LONG,
-            });
-            rivals.handed_over(&former).await;
-            let sent = fates.sent(&former);
-            rivals.ended(&fates, &former).await;
-            rivals.ends_well().await;
-            assert_eq!(fates.sent(&former), sent);
-            let strayed = fates.struck().into_iter();
-            let strayed = strayed.filter(|((what, _), _)| what == "OnItsWay");
-            let strayed: Vec<_> = strayed.collect();
-            let cell = ("OnItsWay".to_owned(), COMMAND.to_owned());
-            assert_eq!(strayed, [(cell, 1)], "{place:?}");
-        });
+        for command in commands {
+            run(in_hand(place, command));
+        }
     }
+}
+
+async fn in_hand(place: Place, command: &'static str) {
+    println!("{place:?} {command}");
+    let rivals = Rivals::start(4).await;
+    let (fates, former) = rivals.leader();
+    fates.await_doom(Doom {
+        place,
+        after: 0,
+        at: Some(command),
+        time: LONG,
+    });
+    rivals.build().await;
+    rivals.handed_over(&former).await;
+    let sent = fates.sent(&former);
+    rivals.ended(&fates, &former).await;
+    rivals.ends_well().await;
+    assert_eq!(fates.sent(&former), sent);
+    let strayed = fates.struck().into_iter();
+    let strayed: Vec<_> = strayed
+        .filter(|((what, _), _)| what == "OnItsWay")
+        .collect();
+    let cell = ("OnItsWay".to_owned(), command.to_owned());
+    assert_eq!(strayed, [(cell, 1)], "{place:?}");
 }
 
 #[test]
