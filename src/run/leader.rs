@@ -63,6 +63,7 @@ pub async fn lead<K: Connect>(
         );
     }
     let ended = tokio::select! {
+        biased;
         ended = running => ended,
         () = leading.0.keep(lease) => Err(anyhow!(
             "this controller no longer leads: its lease ended before it was renewed; started \

@@ -26,13 +26,12 @@ use super::doom::{Doom, Door, Fates, Place};
 
 /// Commands that CloudStack carries out twice if they come twice, since nothing in them need be
 /// unique; it refuses a second machine, tier, group, rule or static NAT.
-pub(super) const REPEATABLE: [&str; 3] =
-    ["createVPC", "createNetworkACLList", "associateIpAddress"];
+const REPEATABLE: [&str; 3] = ["createVPC", "createNetworkACLList", "associateIpAddress"];
 
 /// Longest sleep with one of those in hand: a lease, less what of it was over, and the 5 s for which
 /// the next leader takes a request to be on its way. One that comes later leaves a second VPC, list
 /// or address, as `docs/safety.md` says.
-pub(super) const IN_HAND_MAX: Duration = Duration::from_secs(8);
+const IN_HAND_MAX: Duration = Duration::from_secs(8);
 
 /// Never returns: whoever waits here is dead, or waits for an answer that never comes.
 async fn dead<T>() -> T {
