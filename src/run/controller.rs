@@ -98,7 +98,10 @@ impl Controller {
                     running.await
                 }
                 Some(leadership) => {
-                    leader::lead(leadership, address, &looped, running, stopped).await
+                    let host = gethostname::gethostname();
+                    let host = host.to_string_lossy();
+                    let holder = format!("{host}_{address}_{}", looped.ids.next());
+                    leader::lead(leadership, &holder, &looped, running, stopped).await
                 }
             }
         });
@@ -162,7 +165,7 @@ async fn open(config: &ControllerConfig) -> Result<Opened> {
     };
     let place = Place::Etcd(etcd);
     let etcd = Arc::new(Etcd::connect(etcd, HISTORY).await?);
-    let leadership = Leadership::new(Arc::clone(&etcd), leader::LEASE);
+    let leadership = Leadership::new(Arc::clone(&etcd) as _, leader::LEASE);
     let users = Store::with_backend(etcd, clock.clone());
     whole(&users, place).await?;
     Ok(Opened {

@@ -1,10 +1,10 @@
-//! Leading: of several controllers on one etcd, one runs the loop and the others stand by, each with
+//! Leading: of several controllers on one store, one runs the loop and the others stand by, each with
 //! its API.
 //!
 //! Whoever loses the lead ends with an error and is started again by its service manager: nothing
 //! that it remembers is worth more than a fresh look.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Result, anyhow};
 use futures_util::future::BoxFuture;
@@ -23,13 +23,13 @@ use crate::{
 
 /// How long a leader that is silent is waited for: long enough for etcd to choose a leader of its
 /// own, short enough for a person who watches.
-pub(super) const LEASE: Duration = Duration::from_secs(6);
+pub const LEASE: Duration = Duration::from_secs(6);
 
 /// The `Lease` that tells who leads.
 const NAME: &str = "weir-controller";
 
 /// A claim to lead, as whoever sends commands asks it.
-pub(super) struct Leading(pub(super) Leadership);
+pub struct Leading(pub Leadership);
 
 impl Guard for Leading {
     fn may_change(&self) -> BoxFuture<'_, Result<(), String>> {
@@ -38,42 +38,41 @@ impl Guard for Leading {
 }
 
 /// Stands by until this controller leads, then runs the loop until it ends, `stop`, or the lead is
-/// lost.
+/// lost. `holder` is who it is, for people, and nobody else is called so.
 ///
 /// # Errors
 /// The loop failed, or the lead was lost.
-pub(super) async fn lead<K: Connect>(
+pub async fn lead<K: Connect>(
     leading: Arc<Leading>,
-    address: SocketAddr,
+    holder: &str,
     cx: &Context<K>,
     running: impl Future<Output = Result<()>>,
     stop: CancellationToken,
 ) -> Result<()> {
-    let host = gethostname::gethostname();
-    let holder = format!("{}_{address}_{}", host.to_string_lossy(), cx.ids.next());
     tracing::info!(holder, "stands by until it leads");
-    let taken = stop.run_until_cancelled(leading.0.take(&holder)).await;
+    let taken = stop.run_until_cancelled(leading.0.take(holder)).await;
     let Some(lease) = taken else {
         return Ok(());
     };
     tracing::info!(holder, "leads");
     cx.metrics.set_leading(true);
-    if let Err(error) = tell(&cx.store, &cx.clock, &holder).await {
+    if let Err(error) = tell(&cx.store, &cx.clock, holder).await {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             "who leads is not told"
         );
     }
     let ended = tokio::select! {
+        biased;
         ended = running => ended,
-        () = leading.0.keep(&lease) => Err(anyhow!(
+        () = leading.0.keep(lease) => Err(anyhow!(
             "this controller no longer leads: its lease ended before it was renewed; started \
              again, it stands by"
         )),
     };
     cx.metrics.set_leading(false);
     if ended.is_ok()
-        && let Err(error) = lease.revoke().await
+        && let Err(error) = leading.0.resign(lease).await
     {
         tracing::debug!(
             error = &error as &dyn std::error::Error,

@@ -2,11 +2,11 @@
 //!
 //! Nothing is decided here. [`controller`] joins store, loop and API; [`sim`] serves a simulated
 //! CloudStack; [`demo`] is both in one process, with a short play. [`state()`] works on what a
-//! controller keeps, whether one runs on it or not.
+//! controller keeps, whether one runs on it or not. [`leader`] has one of several controllers act.
 
 mod controller;
 mod demo;
-mod leader;
+pub mod leader;
 mod live;
 mod sim;
 mod state;

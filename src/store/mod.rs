@@ -3,7 +3,9 @@
 //! [`Store`] applies Kubernetes' rules to writes (`rules`) and keeps the results in a
 //! [`Backend`]: `disk` (sled, opened through `folder`), `memory` or `etcd`. The first two serve
 //! readers from a `table` in memory; all of them serve watchers from a `history` in memory.
-//! `record` is how an object is written down, and `whole` is about all of them at once.
+//! `record` is how an object is written down, and `whole` is about all of them at once. `lease` is how
+//! one of several controllers on `etcd` or `memory` can be the one that writes, and `lead` how it
+//! becomes and stays that one.
 //!
 //! The store does not validate specs, fill in defaults or collect dependents: that is done by
 //! whoever writes.
@@ -18,6 +20,8 @@ mod error;
 mod etcd;
 mod folder;
 mod history;
+mod lead;
+mod lease;
 mod memory;
 mod record;
 mod rehearsal;
@@ -40,8 +44,10 @@ pub use self::{
     backend::{Backend, BackendError, Change, Changes, Entry, Expect, Range, Reply},
     disk::Disk,
     error::{Failure, StoreError},
-    etcd::{Etcd, EtcdConfig, EtcdError, EtcdFiles, Fence, Fenced, Leadership, Lease},
+    etcd::{Etcd, EtcdConfig, EtcdError, EtcdFiles},
     folder::OpenError,
+    lead::{Leadership, leader},
+    lease::{Fence, Fenced, LeaseId, Leases},
     memory::Memory,
     watch::{ChangeKind, Watch, WatchEvent},
     whole::{Record, RestoreError},

@@ -10,6 +10,9 @@ mod ear;
 mod errand;
 mod fate;
 mod kept;
+mod leases;
+mod ports;
+mod rivals;
 pub(crate) mod safety;
 pub(crate) mod world;
 

@@ -19,7 +19,7 @@ use crate::{
     cli::args::Kept,
     clock::Clock,
     run::controller,
-    store::{Etcd, EtcdConfig, HISTORY, OpenError, Record, RestoreError, Store},
+    store::{Etcd, EtcdConfig, HISTORY, OpenError, Record, RestoreError, Store, leader},
     types::{
         export::{self, Export},
         meta::{Object, ResourceVersion},
@@ -212,7 +212,7 @@ impl Source {
             }
             Some(config) => {
                 let etcd = Etcd::connect(config, HISTORY).await?;
-                if let Some(leader) = etcd.leader().await? {
+                if let Some(leader) = leader(&etcd).await? {
                     return Err(anyhow!(
                         "{self} is in use by the controller {leader}: stop it, or name another \
                          prefix"

@@ -260,7 +260,7 @@ pub(super) fn unconnected(error: &(dyn Error + 'static), endpoint: &str) -> Stri
 }
 
 /// An error and its sources, each text once.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+fn chain(error: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {

@@ -7,8 +7,7 @@
 //!
 //! [`address`] reads what the operator typed, [`wire`] is what is spoken, [`client`] speaks to one
 //! member or the next, [`follow`] keeps the history that serves watchers, [`fence`] is how one of
-//! several controllers can be the one that writes, [`lead`] how it becomes and stays that one, and
-//! [`error`] finds the words.
+//! several controllers can be the one that writes, and [`error`] finds the words.
 //!
 //! *Invariant*: a write of which nobody knows whether it took effect is never sent again.
 //! *Invariant*: once [`Backend::version`] has answered with a version, every watch has ready what
@@ -19,7 +18,6 @@ mod client;
 mod error;
 mod fence;
 mod follow;
-mod lead;
 mod wire;
 
 use std::{sync::Arc, time::Duration};
@@ -33,8 +31,6 @@ use tokio::{
 pub use self::{
     address::{EtcdConfig, EtcdFiles},
     error::EtcdError,
-    fence::{Fence, Fenced, Lease},
-    lead::Leadership,
 };
 use self::{
     client::{Client, Effect, LIMIT, revision},

@@ -1,6 +1,8 @@
 //! Each fault and each death at each command: what a range of seeds goes through one by one, so
 //! that no cell of the table of faults and steps stays empty by bad luck.
 
+use std::time::Duration;
+
 use serde_json::json;
 use weir::sim::{Breakage, Fault, FaultKind, Rule, World};
 
@@ -110,6 +112,7 @@ impl Strike {
                 place: *place,
                 after: 0,
                 at: Some(command),
+                time: Duration::ZERO,
             }),
             Self::Fault(kind) => Aim::Fault(Fault::once(command, kind.clone())),
         }

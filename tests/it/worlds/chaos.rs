@@ -1,6 +1,7 @@
 //! Seeded worlds in which everything goes wrong: the cloud loses, lies and fails, hosts die,
 //! strangers and colleagues stop, destroy and edit, the account is locked and kept short, the store
-//! fails, and the controller dies in the middle of requests and writes. While it happens nothing may
+//! fails, and the controller dies in the middle of requests and writes; or two controllers are there,
+//! of which one leads, and that one sleeps, dies, stops or loses its lease. While it happens nothing may
 //! happen that must never be; when it is over the world must come to be exactly what the manifest
 //! says, and stay so without a write.
 //!
@@ -37,6 +38,7 @@ use super::{
     fate::{Fate, Incident},
     kept::KEPT,
     lived_twice,
+    rivals::{self, Quarrels},
     safety::Watch,
     world::{PATIENCE, World, run},
 };
@@ -66,6 +68,8 @@ pub(super) struct Ended {
 struct Chaos {
     world: World,
     fate: Fate,
+    /// What befalls the controllers, where there are two.
+    quarrels: Option<Quarrels>,
     strangers: Arc<Strangers>,
     watch: Arc<Watch>,
     /// Stacks that are to be made again.
@@ -76,7 +80,11 @@ struct Chaos {
 impl Chaos {
     async fn begin(seed: u64) -> Self {
         let fate = Fate::of(seed);
+        let quarrels = Quarrels::of(seed);
         let mut world = World::new(seed, fate.script.profile);
+        if quarrels.is_some() {
+            world = world.with_a_rival();
+        }
         let strangers = Arc::new(Strangers::move_in(&world.sim, fate.script.rights).await);
         let who = fate.script.rights.who();
         let secret = world.sim.credentials(who).secret_key;
@@ -90,6 +98,7 @@ impl Chaos {
         Self {
             world,
             fate,
+            quarrels,
             strangers,
             watch,
             unborn: BTreeSet::new(),
@@ -115,6 +124,7 @@ impl Chaos {
             let pause = self.fate.pause();
             self.pass(pause).await;
             self.befall().await;
+            self.quarrel();
             self.bear().await;
         }
         self.peace().await?;
@@ -214,7 +224,7 @@ impl Chaos {
                 self.world.fates.fill_disk(true);
                 self.pass(time).await;
                 self.world.fates.fill_disk(false);
-                self.world.fates.kill();
+                self.world.kill();
             }
             Incident::Reborn(stack) => {
                 if self
@@ -226,6 +236,15 @@ impl Chaos {
                     self.unborn.insert(stack);
                 }
             }
+        }
+    }
+
+    /// Where there are two controllers something befalls them, too.
+    fn quarrel(&mut self) {
+        if let Some(quarrels) = &mut self.quarrels {
+            let quarrel = quarrels.next();
+            self.tell(format!("{quarrel:?}"));
+            rivals::befall(&self.world, quarrel);
         }
     }
 
@@ -408,6 +427,7 @@ impl Chaos {
             self.tell(format!("{doom:?} {fault:?}"));
             self.world.fates.await_doom(doom);
             self.world.sim.add_fault(fault);
+            self.quarrel();
         }
         for aim in self.fate.aims.clone() {
             if aims::is_of_a_delete(aim.command()) {
@@ -532,9 +552,13 @@ fn every_fault_strikes_every_step() {
 
 #[test]
 fn a_bad_day_is_the_same_bad_day_again() {
-    lived_twice(async || {
-        let mut chaos = Chaos::begin(11).await;
-        chaos.live().await.ok();
-        format!("{}\n{}", chaos.told.join("\n"), chaos.world.log())
-    });
+    // One of a single controller, and one of two.
+    for seed in [11, 12] {
+        assert_eq!(rivals::are_there(seed), seed == 12);
+        lived_twice(async || {
+            let mut chaos = Chaos::begin(seed).await;
+            chaos.live().await.ok();
+            format!("{}\n{}", chaos.told.join("\n"), chaos.world.log())
+        });
+    }
 }

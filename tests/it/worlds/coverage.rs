@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
 };
 
-use super::{aims, chaos::Ended, world::World};
+use super::{aims, chaos::Ended, rivals, world::World};
 
 /// How often something struck a command, by its name and the command's.
 pub(super) type Struck = BTreeMap<(String, String), u64>;
@@ -15,7 +15,7 @@ pub(super) fn of(world: &World) -> Struck {
     let faults = world.sim.struck().into_iter();
     let faults = faults.map(|((kind, command), count)| ((kind.to_owned(), command), count));
     let dooms = world.fates.struck().into_iter();
-    let dooms = dooms.map(|((place, at), count)| ((format!("{place:?}"), at), u64::from(count)));
+    let dooms = dooms.map(|(cell, count)| (cell, u64::from(count)));
     faults.chain(dooms).collect()
 }
 
@@ -119,9 +119,17 @@ const EMPTY: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// What befalls rivals and never did in any world.
+fn never(sums: &Struck) -> Vec<(String, &'static str)> {
+    let mut names = rivals::names();
+    names.retain(|name| !sums.keys().any(|(strike, _)| strike == name));
+    names.into_iter().map(|name| (name, "anything")).collect()
+}
+
 /// The cells that must be filled and that no world filled.
 pub(super) fn missing(ended: &[Ended]) -> Vec<(String, &'static str)> {
     let sums = sums(ended);
+    let never = never(&sums);
     let mut cells = aims::names();
     cells.retain(|(strike, command)| {
         let filled = sums.contains_key(&(strike.clone(), (*command).to_owned()));
@@ -130,5 +138,6 @@ pub(super) fn missing(ended: &[Ended]) -> Vec<(String, &'static str)> {
         let mut empty = empty.map(|(strike, command, _)| (*strike, *command));
         !filled && !unsure && !empty.any(|cell| cell == (strike.as_str(), *command))
     });
+    cells.extend(never);
     cells
 }

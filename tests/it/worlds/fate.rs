@@ -178,6 +178,7 @@ impl Fate {
             place: Place::ALL[self.rng.usize(..Place::ALL.len())],
             after: self.rng.u32(..8),
             at: None,
+            time: Duration::ZERO,
         }
     }
 

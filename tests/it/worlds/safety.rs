@@ -68,6 +68,10 @@ struct State {
     /// How many lists have lied, and when the last was noticed.
     lies: u64,
     lied_at: Option<Timestamp>,
+    /// How many requests were in hand or on their way when a controller slept, died or lost its
+    /// lease, and how many of those arrived when it did not lead any more.
+    in_hand: usize,
+    strayed: usize,
     wrong: Vec<String>,
 }
 
@@ -118,6 +122,8 @@ impl Watch {
             missing: BTreeMap::new(),
             lies: 0,
             lied_at: None,
+            in_hand: 0,
+            strayed: 0,
             wrong: Vec::new(),
         };
         Self {
@@ -144,6 +150,27 @@ impl Watch {
     /// Whether the secret is in a text, as it is or as it is stored.
     pub(super) fn betrays(&self, text: &str) -> bool {
         text.contains(&self.secret) || text.contains(&STANDARD.encode(&self.secret))
+    }
+
+    /// One that does not lead did what only the leader may.
+    pub(super) fn usurped(&self, what: String) {
+        self.state().wrong([what]);
+    }
+
+    /// One request may arrive from now on though its sender does not lead.
+    pub(super) fn may_stray(&self) {
+        self.state().in_hand += 1;
+    }
+
+    /// Such a request arrives.
+    pub(super) fn strayed(&self, command: &str) {
+        let mut state = self.state();
+        state.strayed += 1;
+        if state.strayed > state.in_hand {
+            let (strayed, may) = (state.strayed, state.in_hand);
+            let told = format!("{command} strayed: {strayed} did, and {may} were in hand");
+            state.wrong([told]);
+        }
     }
 
     fn stacks(&self) -> Vec<ClearwaterStack> {

@@ -1,6 +1,7 @@
-//! One world: a cloud, a store, and a controller that is started again whenever it dies.
+//! One world: a cloud, a store, and a controller that is started again whenever it dies; or two of
+//! them on one store, of which one leads.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, iter, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{runtime::Builder, task::JoinSet, time::Instant};
@@ -8,12 +9,13 @@ use tokio_util::sync::CancellationToken;
 use weir::{
     clock::Clock,
     cloud::{
-        Connect,
+        Connect, Guard,
         cloudstack::{CloudStack, CloudStackConfig},
     },
     controller::{Context, Ids, runner},
+    run::leader::{LEASE, Leading, lead},
     sim::{Breakage, LoggedRequest, Profile, Sim, SimConfig, Who},
-    store::{Memory, Preconditions, Store, StoreError},
+    store::{Backend, Leadership, Memory, Preconditions, Store, StoreError},
     types::{
         account::CloudAccountSpec,
         core::Confidential,
@@ -27,7 +29,10 @@ use crate::{
     support::{manifest, stage::reads},
 };
 
-use super::doom::{Disk, Fates, InProcess};
+use super::{
+    doom::Fates,
+    ports::{Asked, Disk, InProcess},
+};
 
 /// Longest wait for a level, in virtual time. The budgets of remediation are hourly, so that the
 /// last repair of a bad day may have to wait for two hours.
@@ -42,6 +47,7 @@ const DEAD_FOR: Duration = Duration::from_secs(2);
 struct Connector {
     clock: Clock,
     fates: Fates,
+    guard: Option<Arc<dyn Guard>>,
 }
 
 impl Connect for Connector {
@@ -53,7 +59,10 @@ impl Connect for Connector {
         api_key: &Confidential,
         secret_key: &Confidential,
     ) -> Result<CloudStack, String> {
-        let config = CloudStackConfig::of(spec, api_key, secret_key, &self.clock);
+        let config = CloudStackConfig {
+            guard: self.guard.clone(),
+            ..CloudStackConfig::of(spec, api_key, secret_key, &self.clock)
+        };
         let carrier = InProcess(self.fates.clone());
         Ok(CloudStack::over(Box::new(carrier), config))
     }
@@ -64,27 +73,51 @@ impl Connect for Connector {
 struct Making {
     seed: u64,
     clock: Clock,
-    disk: Arc<Disk>,
+    kept: Arc<Memory>,
     fates: Fates,
+    /// Which of several controllers it is; none where it is alone.
+    number: Option<u64>,
 }
 
 impl Making {
     /// A controller, from what is in the store. Each life draws ids of its own.
     fn controller(&self, life: u64) -> impl Future<Output = ()> + Send + use<> {
-        let seed = self.seed ^ (life << 32);
-        let backend = Arc::clone(&self.disk) as _;
+        let seed = self.seed ^ (life << 32) ^ (self.number.unwrap_or_default() << 48);
+        let stop = CancellationToken::new();
+        let holder = self.number.map(|number| format!("{number}.{life}"));
+        let fates = self.fates.born(&stop, holder.as_deref());
+        let disk = Arc::new(Disk::new(Arc::clone(&self.kept), fates.clone()));
+        let claim = holder.map(|holder| {
+            let leadership = Leadership::new(Arc::clone(&disk) as _, LEASE);
+            (holder, Arc::new(Leading(leadership)))
+        });
+        let backend: Arc<dyn Backend> = match &claim {
+            Some((_, leading)) => Arc::new(leading.0.backend()),
+            None => disk,
+        };
+        let guard = claim.as_ref().map(|(_, leading)| {
+            let (leading, fates) = (Arc::clone(leading), fates.clone());
+            Arc::new(Asked { leading, fates }) as Arc<dyn Guard>
+        });
         let store = Store::with_backend(backend, self.clock.clone()).with_uids_seeded(seed);
         let connector = Connector {
             clock: self.clock.clone(),
-            fates: self.fates.clone(),
+            fates,
+            guard,
         };
         let ids = Ids::seeded(seed);
         let (context, entries) = Context::new(store, self.clock.clone(), ids, |_| connector);
         async move {
-            // A store that fails at the start ends it, and whoever keeps it running starts it anew.
-            runner::run(context, entries, CancellationToken::new())
-                .await
-                .ok();
+            // A store that fails at the start ends it, and so does the loss of the lead; whoever
+            // keeps it running starts it anew.
+            let running = runner::run(Arc::clone(&context), entries, stop.clone());
+            match claim {
+                None => drop(running.await),
+                Some((holder, leading)) => {
+                    let running = Box::pin(async { Ok(running.await?) });
+                    drop(lead(leading, &holder, &context, running, stop).await);
+                }
+            }
         }
     }
 }
@@ -110,8 +143,11 @@ pub(crate) struct World {
     pub(crate) sim: Sim,
     /// What users write through: it does not fail, and nobody dies of it.
     pub(crate) store: Store,
+    /// Of the first controller.
     pub(super) fates: Fates,
     making: Making,
+    /// Of the other one, where there is one.
+    rival: Option<Fates>,
     /// Ends when the world is dropped.
     keeper: JoinSet<()>,
 }
@@ -128,26 +164,62 @@ impl World {
             clock: clock.clone(),
             state_file: None,
         });
-        let fates = Fates::new(sim.clone());
         let kept = Arc::new(Memory::default());
+        let fates = Fates::new(sim.clone(), Arc::clone(&kept));
         let making = Making {
             seed,
             clock: clock.clone(),
-            disk: Arc::new(Disk::new(Arc::clone(&kept), fates.clone())),
+            kept: Arc::clone(&kept),
             fates: fates.clone(),
+            number: None,
         };
         Self {
             sim,
             store: Store::with_backend(kept, clock).with_uids_seeded(seed),
             fates,
             making,
+            rival: None,
             keeper: JoinSet::new(),
         }
+    }
+
+    /// The same with two controllers, of which one leads.
+    pub(crate) fn with_a_rival(mut self) -> Self {
+        self.making.number = Some(1);
+        self.rival = Some(self.fates.rival());
+        self
+    }
+
+    /// What is between each controller and the rest.
+    fn controllers(&self) -> impl Iterator<Item = &Fates> {
+        iter::once(&self.fates).chain(&self.rival)
+    }
+
+    /// The controller that leads, or the one that does not; none where nobody leads.
+    pub(super) fn who(&self, leads: bool) -> Option<&Fates> {
+        let leader = self.fates.leader()?;
+        let first = leader.starts_with("1.");
+        match first == leads {
+            true => Some(&self.fates),
+            false => self.rival.as_ref(),
+        }
+    }
+
+    /// Has every controller die now.
+    pub(super) fn kill(&self) {
+        self.controllers().for_each(Fates::kill);
     }
 
     /// Starts the controller, and gives it an account.
     pub(crate) async fn start(&mut self, who: Who) {
         self.keeper.spawn(keep(self.making.clone()));
+        if let Some(fates) = self.rival.clone() {
+            self.keeper.spawn(keep(Making {
+                number: Some(2),
+                fates,
+                ..self.making.clone()
+            }));
+        }
         self.create(manifest::keys(&self.sim, who)).await;
         self.create(account()).await;
     }

@@ -1,9 +1,9 @@
-//! Leadership: of several controllers on one etcd, one acts, and the others stand by.
+//! Leadership: of several controllers on one backend, one acts, and the others stand by.
 //!
 //! Whoever makes the key of the leader holds it while it renews its lease. The lease is counted by
-//! etcd and, more strictly, here: from the moment at which a renewal was asked for. So the leader
-//! stops before anybody else can begin. One that was stopped for a minute at any line finds its time
-//! over when it goes on, and asks etcd besides before it changes anything.
+//! the backend and, more strictly, here: from the moment at which a renewal was asked for. So the
+//! leader stops before anybody else can begin. One that was stopped for a minute at any line finds
+//! its time over when it goes on, and asks the backend besides before it changes anything.
 
 use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -14,11 +14,10 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    Etcd,
-    error::chain,
-    fence::{Fence, Fenced, Lease},
+    backend::BackendError,
+    error::StoreError,
+    lease::{Fence, Fenced, LeaseId, Leases},
 };
-use crate::store::backend::BackendError;
 
 /// The key that the leader makes.
 const KEY: &str = "leader";
@@ -30,7 +29,7 @@ const TRY: Duration = Duration::from_secs(1);
 /// once: whoever lost it starts anew, with nothing in memory.
 #[derive(Debug)]
 pub struct Leadership {
-    etcd: Arc<Etcd>,
+    leases: Arc<dyn Leases>,
     /// For how long a renewal holds.
     time: Duration,
     fence: Arc<OnceLock<Fence>>,
@@ -41,9 +40,9 @@ pub struct Leadership {
 impl Leadership {
     /// A claim that is not made yet, with a lease of `time`, in whole seconds of at least one.
     #[must_use]
-    pub fn new(etcd: Arc<Etcd>, time: Duration) -> Self {
+    pub fn new(leases: Arc<dyn Leases>, time: Duration) -> Self {
         Self {
-            etcd,
+            leases,
             time,
             fence: Arc::default(),
             until: Mutex::default(),
@@ -53,34 +52,34 @@ impl Leadership {
     /// The keys and values, which can be written only while this controller leads.
     #[must_use]
     pub fn backend(&self) -> Fenced {
-        Arc::clone(&self.etcd).fenced(Arc::clone(&self.fence))
+        Fenced::new(Arc::clone(&self.leases), Arc::clone(&self.fence))
     }
 
     /// Waits until this controller leads, however long that takes. `holder` is who it is, for
     /// people. Cancel-safe: what was taken ends by itself.
-    pub async fn take(&self, holder: &str) -> Lease {
+    pub async fn take(&self, holder: &str) -> LeaseId {
         loop {
             match self.try_to_lead(holder).await {
                 Ok(Some(lease)) => return lease,
                 Ok(None) => {}
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "cannot ask etcd who leads");
+                    tracing::warn!(error, "cannot ask the store who leads");
                 }
             }
             sleep(TRY).await;
         }
     }
 
-    async fn try_to_lead(&self, holder: &str) -> Result<Option<Lease>, BackendError> {
-        if self.etcd.holder(KEY).await?.is_some() {
+    async fn try_to_lead(&self, holder: &str) -> Result<Option<LeaseId>, BackendError> {
+        if self.leases.holder(KEY).await?.is_some() {
             return Ok(None);
         }
         let asked = Instant::now();
-        let lease = self.etcd.lease(self.time).await?;
+        let lease = self.leases.grant(self.time).await?;
         let name = Bytes::copy_from_slice(holder.as_bytes());
-        let Some(fence) = self.etcd.hold(KEY, name, &lease).await? else {
-            lease.revoke().await?;
+        let Some(fence) = self.leases.hold(KEY, name, lease).await? else {
+            self.leases.revoke(lease).await?;
             return Ok(None);
         };
         self.holds_until(asked + self.time);
@@ -89,12 +88,12 @@ impl Leadership {
         Ok(Some(lease))
     }
 
-    /// Renews the lease until etcd says that it is over. While etcd cannot be asked, this goes on,
-    /// and nothing is changed.
-    pub async fn keep(&self, lease: &Lease) {
+    /// Renews the lease until the backend says that it is over. While it cannot be asked, this goes
+    /// on, and nothing is changed.
+    pub async fn keep(&self, lease: LeaseId) {
         loop {
             let asked = Instant::now();
-            match timeout(self.time, lease.renew()).await {
+            match timeout(self.time, self.leases.renew(lease)).await {
                 Ok(Ok(Some(time))) => self.holds_until(asked + time.min(self.time)),
                 Ok(Ok(None)) => {
                     self.ends();
@@ -110,6 +109,15 @@ impl Leadership {
         }
     }
 
+    /// Gives the lead up, so that another one need not wait for the end of the lease.
+    ///
+    /// # Errors
+    /// [`BackendError::Failed`]: the lease ends by itself.
+    pub async fn resign(&self, lease: LeaseId) -> Result<(), BackendError> {
+        self.ends();
+        self.leases.revoke(lease).await
+    }
+
     /// Whether this controller leads for sure.
     ///
     /// # Errors
@@ -117,13 +125,15 @@ impl Leadership {
     pub async fn sure(&self) -> Result<(), String> {
         self.in_time()?;
         let fence = self.fence.get().ok_or("this controller does not lead")?;
-        match self.etcd.stands(fence).await {
+        match self.leases.stands(fence).await {
             Ok(true) => self.in_time(),
             Ok(false) => {
                 self.ends();
                 Err("another controller leads now".to_owned())
             }
-            Err(error) => Err(format!("etcd does not say who leads: {}", chain(&error))),
+            Err(error) => {
+                Err(StoreError::io("the store does not say who leads", error).with_causes())
+            }
         }
     }
 
@@ -148,13 +158,11 @@ impl Leadership {
     }
 }
 
-impl Etcd {
-    /// Who leads, in words for people, if anybody does.
-    ///
-    /// # Errors
-    /// [`BackendError::Failed`]: nobody knows.
-    pub async fn leader(&self) -> Result<Option<String>, BackendError> {
-        let value = self.holder(KEY).await?;
-        Ok(value.map(|value| String::from_utf8_lossy(&value).into_owned()))
-    }
+/// Who leads, in words for people, if anybody does.
+///
+/// # Errors
+/// [`BackendError::Failed`]: nobody knows.
+pub async fn leader(leases: &dyn Leases) -> Result<Option<String>, BackendError> {
+    let value = leases.holder(KEY).await?;
+    Ok(value.map(|value| String::from_utf8_lossy(&value).into_owned()))
 }
