@@ -308,6 +308,16 @@ impl Jobs {
     pub(super) fn polled(&mut self, in_flight: &BTreeSet<JobId>, asked: Timestamp, now: Timestamp) {
         let Self { commands, pace } = self;
         for (job, (command, stage)) in commands {
+            // A list that left it out lied: nobody else would ever ask for it again.
+            if matches!(stage, Stage::Ended(_) | Stage::Told) && in_flight.contains(job) {
+                *stage = Stage::Running {
+                    since: now,
+                    next: now + LONGEST_STEP,
+                    overdue: true,
+                    looked: true,
+                };
+                continue;
+            }
             let Stage::Running {
                 since,
                 next,
@@ -487,6 +497,22 @@ mod tests {
         jobs.settled(&job("lost"), at);
         follow(&mut jobs, at);
         assert_eq!(jobs.untold().count(), 1);
+    }
+
+    #[test]
+    fn a_job_that_a_list_left_out_once_is_followed_to_its_end() {
+        let mut jobs = usual();
+        jobs.follow(job("hung"), command("startVirtualMachine"), START);
+        let at = START + ms(600);
+        jobs.polled(&[].into(), at, at);
+        jobs.tell(at);
+        assert_eq!(jobs.next(), None, "it is taken for ended");
+        jobs.polled(&[job("hung")].into(), at, at);
+        let next = at + LONGEST_STEP;
+        assert_eq!(jobs.next(), Some((next, Ask::Poll)));
+        jobs.polled(&[].into(), next, next);
+        assert_eq!(jobs.tell(next).keys, [key()].into());
+        assert_eq!(jobs.untold().count(), 0);
     }
 
     #[test]

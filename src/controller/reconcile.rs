@@ -379,7 +379,15 @@ fn pause<K: Connect>(resync: Duration, ledger: &Ledger, cx: &Context<K>) -> Dura
     let retry = soonest.map(|at| at.duration_since(now).unsigned_abs() + AT_ONCE);
     let resync = resync + cx.ids.jitter(resync / 10);
     let late = (!ledger.pending.is_empty()).then_some(Duration::from_secs(5));
-    [Some(resync), retry, late]
+    let absent = ledger
+        .absent
+        .values()
+        .map(|since| *since + plan::GONE_AFTER);
+    let absent = absent
+        .filter(|at| *at > now)
+        .min()
+        .map(|at| elapsed(now, at) + AT_ONCE);
+    [Some(resync), retry, late, absent]
         .into_iter()
         .flatten()
         .min()

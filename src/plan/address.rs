@@ -7,7 +7,7 @@ use crate::types::{
     action::{Action, Answer, Question, mark},
     id::{AddressId, VmId, VpcId},
     inventory::Address,
-    ledger::{MachineRecord, PublicAddress},
+    ledger::{MAX_MISSED, MachineRecord, PublicAddress},
     stack::DriftField,
 };
 
@@ -22,6 +22,7 @@ impl Planner<'_> {
                 false => self.release_address(&wish.name, "the manifest wants it no more"),
             }
         }
+        self.give_back_the_missed();
     }
 
     /// Of machines that are recorded with one address, the first keeps it.
@@ -70,6 +71,7 @@ impl Planner<'_> {
                 format!("address {} is {}", row.ip, row.state),
             );
         } else {
+            self.note_lease(wish, row);
             self.static_nat(&subject, &record, row);
         }
     }
@@ -142,22 +144,90 @@ impl Planner<'_> {
     /// An address of this stack in its VPC that no machine is recorded with.
     fn unheld(&self, row: &Address, vpc: &VpcId) -> Option<PublicAddress> {
         let tag = row.tags.get(mark::TAG_STACK).map(String::as_str);
-        let ours = tag == Some(self.uid.as_str()) && row.vpc.as_ref() == Some(vpc);
-        let mut records = self.plan.ledger.machines.values();
-        let held = records.any(|record| {
-            let own = record.public_address.as_ref();
-            own.is_some_and(|own| own.id == row.id)
-        });
-        (ours && !held).then(|| PublicAddress {
+        let ours = tag == Some(self.uid.as_str()) || self.is_missed(row);
+        let here = row.vpc.as_ref() == Some(vpc);
+        (ours && here && !self.is_held(&row.id)).then(|| PublicAddress {
             id: row.id.clone(),
             ip: row.ip,
-            cleaned: true,
+            cleaned: tag.is_none_or(|tag| tag == self.uid.as_str()),
+            leased: row.leased,
         })
+    }
+
+    /// Whether a machine is recorded with an address.
+    fn is_held(&self, address: &AddressId) -> bool {
+        let mut records = self.plan.ledger.machines.values();
+        records.any(|record| {
+            let own = record.public_address.as_ref();
+            own.is_some_and(|own| own.id == *address)
+        })
+    }
+
+    /// Whether an address was taken for gone and is still on the lease that it had then, which proves
+    /// that it is ours whatever became of its tags.
+    fn is_missed(&self, row: &Address) -> bool {
+        let lease = self.plan.ledger.missed.get(&row.id);
+        lease.is_some() && lease == row.leased.as_ref()
+    }
+
+    /// Remembers an address that is taken for gone, in case that was a lie.
+    pub(super) fn miss(&mut self, had: &PublicAddress) {
+        let missed = &mut self.plan.ledger.missed;
+        missed.extend(had.leased.map(|leased| (had.id.clone(), leased)));
+        while missed.len() > MAX_MISSED {
+            let oldest = missed.iter().min_by_key(|(_, leased)| **leased);
+            let oldest = oldest.map(|(id, _)| id.clone());
+            missed.retain(|id, _| Some(id) != oldest.as_ref());
+        }
+    }
+
+    /// Has addresses given back that were taken for gone and are there, and that no machine will
+    /// take back. One that is on another lease by now is somebody else's.
+    pub(super) fn give_back_the_missed(&mut self) {
+        let vpc = self.any_vpc();
+        for id in self.plan.ledger.missed.keys().cloned().collect::<Vec<_>>() {
+            let Some(row) = self.input.inventory.addresses.get(&id) else {
+                continue;
+            };
+            let ours = self.is_missed(row) && row.vpc == vpc && !row.source_nat;
+            if ours && !self.is_held(&id) {
+                if self.will_be_taken_back(row) {
+                    continue;
+                }
+                let message = format!("{} was taken for gone; giving it back", row.ip);
+                self.warn(&format!("stray {id}"), "TurnedUpAgain", message);
+                self.plan.ledger.strays.insert(id.clone());
+            }
+            self.plan.ledger.missed.remove(&id);
+        }
+    }
+
+    /// Whether a wanted machine without an address, or whose VM is led to, takes an address back by
+    /// itself.
+    fn will_be_taken_back(&self, row: &Address) -> bool {
+        let wanted = self.wish.machines.iter().filter(|wish| wish.public);
+        let mut records = wanted.filter_map(|wish| self.plan.ledger.machines.get(&wish.name));
+        records.any(|record| {
+            let serves = row.vm.is_some() && row.vm == record.vm;
+            let back = record.public_address.is_none() && record.lost_address == Some(row.ip);
+            serves || back
+        })
+    }
+
+    /// Records the lease that a machine's address is on.
+    fn note_lease(&mut self, wish: &MachineWish, row: &Address) {
+        if let Some(record) = self.plan.ledger.machines.get_mut(&wish.name)
+            && let Some(own) = &mut record.public_address
+            && row.leased.is_some()
+        {
+            own.leased = row.leased;
+        }
     }
 
     fn address_is_gone(&mut self, wish: &MachineWish, had: &PublicAddress, how: &str) {
         let subject = address_subject(&wish.name);
         self.lose(&subject, how, had.id.as_str());
+        self.miss(had);
         let drift = self
             .difference(&subject, DriftField::PublicAddress, had.ip, how)
             .of(&had.id);
@@ -251,29 +321,23 @@ impl Planner<'_> {
 
     /// Gives a machine's public address back.
     pub(super) fn release_address(&mut self, machine: &str, reason: &str) {
-        let address = self.plan.ledger.machines.get(machine).and_then(|record| {
-            record
-                .public_address
-                .as_ref()
-                .map(|address| address.id.clone())
-        });
-        let Some(address) = address else { return };
+        let record = self.plan.ledger.machines.get(machine);
+        let Some(had) = record.and_then(|record| record.public_address.clone()) else {
+            return;
+        };
+        let address = had.id.clone();
         let listed = self.input.inventory.addresses.contains_key(&address);
-        if !listed && !self.confirmed_absent(Question::Address(address.clone())) {
-            let subject = address_subject(machine);
-            self.wait(
-                &subject,
-                "Confirming",
-                format!("address {address} is not listed"),
-            );
+        let subject = address_subject(machine);
+        if !listed && !self.is_gone(&subject, Question::Address(address.clone())) {
             return;
         }
         if !self.ours_still(&address) {
+            self.miss(&had);
             self.set_address(machine, None);
             return;
         }
         let action = Action::ReleaseAddress { address };
-        self.step(Step::new(address_subject(machine), action, reason));
+        self.step(Step::new(subject, action, reason));
     }
 
     /// Whether a recorded address is still leased to a network of ours.
@@ -309,7 +373,10 @@ impl Planner<'_> {
                 _ => continue,
             };
             if !listed && !stuck {
-                self.plan.ledger.strays.remove(&address);
+                // Under another network it is another's lease by now.
+                if row.is_some() || self.is_gone(&subject, Question::Address(address.clone())) {
+                    self.plan.ledger.strays.remove(&address);
+                }
                 continue;
             }
             let action = Action::ReleaseAddress { address };

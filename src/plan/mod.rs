@@ -20,6 +20,7 @@ pub mod preview;
 pub mod render;
 pub mod settle;
 
+mod absent;
 mod address;
 mod approval;
 mod budget;
@@ -59,6 +60,7 @@ use crate::types::{
 };
 use wish::Wish;
 
+pub use absent::GONE_AFTER;
 pub use wish::{machine_name, machine_names};
 
 /// Everything that a plan is decided on.
@@ -218,6 +220,7 @@ impl MachineView {
 #[must_use]
 pub fn plan(input: Input<'_>) -> Plan {
     let mut planner = Planner::new(input);
+    planner.notice_returns();
     planner.resolve();
     if input.stack.metadata.deleting() {
         planner.teardown();

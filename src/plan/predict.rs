@@ -101,6 +101,7 @@ fn predict_network(inventory: &mut Inventory, action: &Action, id: &str) {
                 vm: None,
                 tags: Tags::new(),
                 job: None,
+                leased: None,
             };
             inventory.addresses.insert(address.id.clone(), address);
         }
@@ -345,6 +346,7 @@ pub(super) fn answer(question: &Question, inventory: &Inventory, ledger: &Ledger
                 vm: None,
                 tags: Tags::new(),
                 job: None,
+                leased: None,
             };
             Answer::Addresses(ledger.strays.iter().map(stray).collect())
         }

@@ -10,7 +10,7 @@ use crate::types::{
     action::{Action, Answer, JobOutcome, Question, VmChange},
     id::{AddressId, VmId, VpcId},
     inventory::{AclRule, Address, Inventory, Vm, VmState},
-    ledger::{Former, Pending, PublicAddress},
+    ledger::{Pending, PublicAddress},
     stack::RuleSpec,
 };
 
@@ -114,6 +114,7 @@ impl Planner<'_> {
             id,
             ip: row.ip,
             cleaned: false,
+            leased: row.leased,
         });
         if let Some(lost) = lost.filter(|lost| *lost != row.ip) {
             let message = format!("public address {lost} was lost; it is {} now", row.ip);
@@ -248,11 +249,7 @@ impl Planner<'_> {
         if let Some(record) = self.plan.ledger.machines.get_mut(machine)
             && !record.knows_vm(vm)
         {
-            record.former.push(Former {
-                vm: vm.clone(),
-                reason: reason.to_owned(),
-                since,
-            });
+            record.parts_with(vm.clone(), reason, since);
         }
     }
 

@@ -103,11 +103,7 @@ impl Planner<'_> {
         if self.drift(drift)
             && let Some(record) = self.plan.ledger.machines.get_mut(machine)
         {
-            record.former.push(Former {
-                vm: vm.id.clone(),
-                reason: reason.to_owned(),
-                since,
-            });
+            record.parts_with(vm.id.clone(), reason, since);
         }
     }
 
@@ -264,10 +260,15 @@ impl Planner<'_> {
                     },
                     reason,
                 ));
-            } else if self.plan.ledger.pending_on(&subject).is_none()
-                && self.confirmed_absent(Question::Vm(former.vm.clone()))
-            {
-                self.forget_former(machine, &former.vm);
+            } else if self.plan.ledger.pending_on(&subject).is_none() {
+                let question = Question::Vm(former.vm.clone());
+                let gone = match former.destroyed {
+                    true => self.confirmed_absent(question),
+                    false => self.is_gone(&subject, question),
+                };
+                if gone {
+                    self.forget_former(machine, &former.vm);
+                }
             }
             return;
         };
@@ -355,15 +356,10 @@ impl Planner<'_> {
             return false;
         };
         let id = wreck.id.clone();
-        if let Some(record) = self.plan.ledger.machines.get_mut(machine) {
-            let reason = "its deploy was refused".to_owned();
-            if !record.knows_vm(&id) {
-                record.former.push(Former {
-                    vm: id,
-                    reason,
-                    since: now,
-                });
-            }
+        if let Some(record) = self.plan.ledger.machines.get_mut(machine)
+            && !record.knows_vm(&id)
+        {
+            record.parts_with(id, "its deploy was refused", now);
         }
         true
     }

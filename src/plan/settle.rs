@@ -235,6 +235,13 @@ fn changed(ledger: &mut Ledger, action: &Action, now: Timestamp) {
                 record.former.retain(|former| former.vm != *vm);
             }
         }
+        Action::DestroyVm { vm, expunge: false } => {
+            let machines = ledger.machines.values_mut();
+            let former = machines.flat_map(|record| &mut record.former);
+            for former in former.filter(|former| former.vm == *vm) {
+                former.destroyed = true;
+            }
+        }
         Action::UpdateVm {
             vm,
             change: VmChange::UserData { hash, .. },

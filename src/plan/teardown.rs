@@ -26,6 +26,7 @@ impl Planner<'_> {
         }
         let keep_network = matches!(policy, DeletionPolicy::Keep { .. });
         self.retire_all();
+        self.give_back_the_missed();
         self.release_strays();
         if self.machines_left() {
             return;
@@ -87,7 +88,7 @@ impl Planner<'_> {
             return self.plan.ledger.pending_on("tier").is_none();
         };
         if !self.input.inventory.networks.contains_key(&tier) {
-            let gone = self.confirmed_absent(Question::Tier(tier));
+            let gone = self.is_gone("tier", Question::Tier(tier));
             if gone {
                 self.plan.ledger.tier = None;
             }
@@ -168,7 +169,7 @@ impl Planner<'_> {
             return;
         };
         if !self.input.inventory.vpcs.contains_key(&vpc) {
-            if self.confirmed_absent(Question::Vpc(vpc)) {
+            if self.is_gone("vpc", Question::Vpc(vpc)) {
                 self.plan.ledger.vpc = None;
                 self.plan.ledger.acl = None;
             }

@@ -298,6 +298,8 @@ pub struct Address {
     pub tags: Tags,
     /// A job that works on it.
     pub job: Option<JobId>,
+    /// When its present lease began, to the second.
+    pub leased: Option<Timestamp>,
 }
 
 /// A look at a whole account, indexed so that planning a stack costs what the stack costs.

@@ -51,6 +51,15 @@ pub struct Ledger {
     /// What was there and is gone, by subject, until it is there again.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub lost: BTreeMap<String, Lost>,
+    /// What is recorded and was neither listed nor known by its id, by that id, and since when.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub absent: BTreeMap<String, Timestamp>,
+    /// Public addresses that were taken for gone, with when their lease began: one that is seen with
+    /// that lease is still ours. At most [`MAX_MISSED`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub missed: BTreeMap<AddressId, Timestamp>,
     /// Public addresses that no machine has, left by lost commands and false looks, to be given back.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub strays: BTreeSet<AddressId>,
@@ -135,6 +144,9 @@ pub const MAX_REMEDIATIONS: usize = 16;
 /// again and refused again, which costs a deploy and nothing else.
 pub const MAX_HELD: usize = 32;
 
+/// Addresses that are remembered as missed: each costs two lists and an answer that lied.
+pub const MAX_MISSED: usize = 16;
+
 /// Deploys that are remembered of a machine, to know a late VM of theirs as ours.
 pub const MAX_DEPLOYS: usize = 16;
 
@@ -148,6 +160,11 @@ pub struct PublicAddress {
     /// Whether the tags that it brought from a former owner are gone.
     #[serde(default)]
     pub cleaned: bool,
+    /// When its lease began, to the second, where that is known. Its id tells nothing of that: the
+    /// next lease of the same address has the same id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub leased: Option<Timestamp>,
 }
 
 /// What a root disk was made from.
@@ -170,6 +187,9 @@ pub struct Former {
     /// Since when.
     #[schemars(with = "String")]
     pub since: Timestamp,
+    /// Whether Weir destroyed it, by a command that is known to have done so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub destroyed: bool,
 }
 
 /// A name or an address that a dead VM holds until CloudStack purges it.
@@ -333,6 +353,9 @@ impl Ledger {
         for lost in self.lost.values_mut() {
             lost.since = lost.since.min(now);
         }
+        for since in self.absent.values_mut() {
+            *since = (*since).min(now);
+        }
         for record in self.machines.values_mut() {
             let times = [&mut record.started_at, &mut record.served_at];
             for time in times.into_iter().flatten() {
@@ -384,6 +407,17 @@ impl MachineRecord {
     /// Notes that its VM begins to run; that it serves is to be seen anew.
     pub fn begins(&mut self, at: Timestamp) {
         (self.started_at, self.served_at) = (Some(at), None);
+    }
+
+    /// Puts a VM among those that realised it before and are to be destroyed.
+    pub fn parts_with(&mut self, vm: VmId, reason: &str, since: Timestamp) {
+        let reason = reason.to_owned();
+        self.former.push(Former {
+            vm,
+            reason,
+            since,
+            destroyed: false,
+        });
     }
 
     /// Notes that nothing of it runs.

@@ -315,6 +315,7 @@ pub(super) struct IPAddressResponse {
     jobid: Option<String>,
     jobstatus: Option<u8>,
     account: Option<String>,
+    allocated: Option<String>,
 }
 
 impl IPAddressResponse {
@@ -343,6 +344,8 @@ impl TryFrom<IPAddressResponse> for Address {
             vm: row.virtualmachineid.map(VmId::new),
             tags: row.tags,
             job: pending(row.jobid, row.jobstatus),
+            // Only proves more where it can be read; nothing is decided without it.
+            leased: row.allocated.as_deref().and_then(|at| date(at).ok()),
         })
     }
 }

@@ -17,7 +17,7 @@ use crate::types::{
     action::{Action, mark},
     id::AffinityGroupId,
     inventory::{Vm, VmState},
-    ledger::{Former, MachineRecord},
+    ledger::MachineRecord,
     machine::Phase,
 };
 
@@ -93,11 +93,7 @@ impl Planner<'_> {
             return;
         };
         if let Some(vm) = record.vm.take() {
-            record.former.push(Former {
-                vm,
-                reason: reason.to_owned(),
-                since,
-            });
+            record.parts_with(vm, reason, since);
         }
         record.ends();
         record.updating = false;

@@ -36,11 +36,7 @@ impl World {
             let mut wreck = row.clone();
             wreck.id = VmId::new(format!("wreck-{number}"));
             (wreck.state, wreck.nics) = (VmState::Error, Vec::new());
-            record.former.push(Former {
-                vm: wreck.id.clone(),
-                reason: "a refused deploy left it".to_owned(),
-                since: world.now,
-            });
+            record.parts_with(wreck.id.clone(), "a refused deploy left it", world.now);
             world.inventory.vms.insert(wreck.id.clone(), wreck);
         }
         world.inventory.index();

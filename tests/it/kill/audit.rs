@@ -314,7 +314,11 @@ fn things_of_stack(world: &World, stack: &ClearwaterStack) -> BTreeSet<String> {
     let uid = stack.metadata.stored_uid().as_str();
     let vpc = ledger.vpc.as_ref().map(ToString::to_string);
     let mut ids: BTreeSet<String> = vpc.iter().cloned().collect();
-    ids.extend(ledger.acl.as_ref().map(ToString::to_string));
+    if let Some(acl) = ledger.acl.as_ref().map(ToString::to_string) {
+        // A list of its own is the stack's with all that is in it, whoever put it there.
+        ids.extend(world.rules_of(&acl).into_iter().map(|rule| rule.id.clone()));
+        ids.insert(acl);
+    }
     ids.extend(ledger.tier.as_ref().map(ToString::to_string));
     ids.extend(ledger.affinity_groups.values().map(ToString::to_string));
     ids.extend(ledger.strays.iter().map(ToString::to_string));

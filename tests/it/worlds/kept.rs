@@ -13,4 +13,25 @@ pub(super) const KEPT: &[(u64, &str)] = &[
         37,
         "a VM destroyed before its deploy was known held the tier of an account that may expunge",
     ),
+    (
+        73,
+        "a VM was forgotten while its stack was deleted: the list and the answer by id lied together",
+    ),
+    (
+        101,
+        "a job that the list of jobs left out once was never asked for again, and all waited for it",
+    ),
+    (
+        130,
+        "an address taken for gone before it had its tag kept its VM from the one taken for it",
+    ),
+    (
+        242,
+        "a rule in a living stack's list was taken for one that a former stack had left behind",
+    ),
+    (
+        257,
+        "an address was forgotten while its stack was deleted, as the VM of 73 was",
+    ),
+    (290, "another one, in a list that was empty three times"),
 ];

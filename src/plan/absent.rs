@@ -1,0 +1,90 @@
+//! When something that is recorded is taken for gone for good, so that its record may go.
+//!
+//! A list and the answer by id can lie together: both are read from one database, perhaps through one
+//! proxy. Where nothing but the record would ever find the thing again, one such pair of answers does
+//! not decide; it takes a second pair some time later. What a command of ours is known to have taken
+//! away needs no second look.
+
+use std::time::Duration;
+
+use super::{Planner, remedy::elapsed};
+use crate::types::{
+    action::{Answer, Question},
+    ledger::Ledger,
+};
+
+/// How long something has to be absent before it is taken for gone: longer than a management server
+/// that was restarted, or a replica that lags, is commonly wrong.
+pub const GONE_AFTER: Duration = Duration::from_secs(30);
+
+impl Planner<'_> {
+    /// Whether something that no list of this look shows is gone for good; tells what waits if not.
+    pub(super) fn is_gone(&mut self, subject: &str, question: Question) -> bool {
+        let Some(id) = named_in(&question) else {
+            return false;
+        };
+        let now = self.input.now;
+        let since = self.plan.ledger.absent.get(&id).copied();
+        let rests = since.is_some_and(|since| elapsed(since, now) < GONE_AFTER);
+        if !rests && self.confirmed_absent(question) {
+            if since.is_some() {
+                self.plan.ledger.absent.remove(&id);
+                return true;
+            }
+            self.plan.ledger.absent.insert(id.clone(), now);
+        }
+        let message =
+            format!("{id} is not listed; looking for it twice before it is taken for gone");
+        self.wait(subject, "Confirming", message);
+        false
+    }
+
+    /// Forgets that something was absent which is there again, or is recorded no longer.
+    pub(super) fn notice_returns(&mut self) {
+        let (inventory, answers) = (self.input.inventory, self.input.answers);
+        let mut absent = std::mem::take(&mut self.plan.ledger.absent);
+        let ledger = &self.plan.ledger;
+        absent.retain(|id, _| recorded(ledger, id));
+        let listed = |id: &str| {
+            inventory.vms.keys().any(|known| known.as_str() == id)
+                || inventory.addresses.keys().any(|known| known.as_str() == id)
+                || inventory.networks.keys().any(|known| known.as_str() == id)
+                || inventory.vpcs.keys().any(|known| known.as_str() == id)
+        };
+        absent.retain(|id, _| !listed(id));
+        let present = |id: &String| {
+            let there = |(question, answer): (&Question, &Answer)| {
+                *answer == Answer::Present && named_in(question).as_ref() == Some(id)
+            };
+            answers.iter().any(there)
+        };
+        absent.retain(|id, _| !present(id));
+        self.plan.ledger.absent = absent;
+    }
+}
+
+/// The id of the one thing that a question is about.
+fn named_in(question: &Question) -> Option<String> {
+    match question {
+        Question::Vm(id) => Some(id.to_string()),
+        Question::Vpc(id) => Some(id.to_string()),
+        Question::Tier(id) => Some(id.to_string()),
+        Question::Address(id) => Some(id.to_string()),
+        Question::AclLists
+        | Question::AffinityGroups
+        | Question::StuckAddresses
+        | Question::Job(_) => None,
+    }
+}
+
+fn recorded(ledger: &Ledger, id: &str) -> bool {
+    let is = |known: Option<&str>| known == Some(id);
+    is(ledger.vpc.as_ref().map(|vpc| vpc.as_str()))
+        || is(ledger.tier.as_ref().map(|tier| tier.as_str()))
+        || ledger.strays.iter().any(|stray| stray.as_str() == id)
+        || ledger.machines.values().any(|record| {
+            let own = record.public_address.as_ref();
+            is(own.map(|own| own.id.as_str()))
+                || record.former.iter().any(|former| former.vm.as_str() == id)
+        })
+}
