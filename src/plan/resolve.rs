@@ -265,22 +265,11 @@ impl Planner<'_> {
                 .vms
                 .contains_key(&VmId::new(id))
                 .then(|| id.to_owned()),
-            (Action::CreateVpc { .. }, None) => inventory
-                .vpcs_of_stack(self.uid)
-                .next()
-                .map(|vpc| vpc.id.to_string()),
-            (Action::CreateAclList { vpc, .. }, _) => match self.marked_acl_list(vpc) {
-                None => return Some(pending),
-                Some(found) => found.map(|id| id.to_string()),
-            },
-            (Action::CreateAffinityGroup { name, .. }, _) => {
-                match self.ask(Question::AffinityGroups) {
+            (Action::CreateVpc { .. }, None)
+            | (Action::CreateAclList { .. } | Action::CreateAffinityGroup { .. }, _) => {
+                match self.made_nevertheless(&pending.action) {
                     None => return Some(pending),
-                    Some(Answer::AffinityGroups(groups)) => groups
-                        .iter()
-                        .find(|group| group.name == *name)
-                        .map(|group| group.id.to_string()),
-                    Some(_) => None,
+                    Some(found) => found,
                 }
             }
             (Action::AssociateAddress { .. }, Some(id)) => return self.address_lost(pending, id),
@@ -330,15 +319,47 @@ impl Planner<'_> {
         true
     }
 
-    /// CloudStack knows nothing of the job, so the request never arrived, unless it is late.
+    /// What a create made whose job cannot be asked, by the mark on it; nothing while that is being
+    /// asked.
+    fn made_nevertheless(&mut self, action: &Action) -> Option<Option<String>> {
+        match action {
+            Action::CreateVpc { .. } => {
+                let mut marked = self.input.inventory.vpcs_of_stack(self.uid);
+                Some(marked.next().map(|vpc| vpc.id.to_string()))
+            }
+            Action::CreateAclList { vpc, .. } => {
+                let marked = self.marked_acl_list(vpc)?;
+                Some(marked.map(|list| list.to_string()))
+            }
+            Action::CreateAffinityGroup { name, .. } => {
+                let Answer::AffinityGroups(groups) = self.ask(Question::AffinityGroups)? else {
+                    return Some(None);
+                };
+                let named = groups.iter().find(|group| group.name == *name);
+                Some(named.map(|group| group.id.to_string()))
+            }
+            _ => Some(None),
+        }
+    }
+
+    /// CloudStack knows nothing of the job: the request never arrived, unless it is late, or it
+    /// took effect and its job is forgotten.
     fn never_arrived(&mut self, pending: Pending) -> Option<Pending> {
         if self.on_its_way(&pending) {
             return Some(pending);
         }
-        let message = format!(
-            "{} never arrived; it is sent again",
-            pending.action.command()
-        );
+        let command = pending.action.command();
+        match self.made_nevertheless(&pending.action) {
+            None => return Some(pending),
+            Some(Some(found)) => {
+                let message = format!("CloudStack forgot the job of {command}, which worked");
+                self.note(&pending.subject, "JobLost", message);
+                self.took_effect(&pending, Some(&found));
+                return None;
+            }
+            Some(None) => {}
+        }
+        let message = format!("{command} never arrived; it is sent again");
         self.note(&pending.subject, "RequestLost", message);
         None
     }

@@ -617,6 +617,9 @@ fn what_an_earlier_controller_recorded_long_ago_may_have_been_sent_at_its_end() 
     let recorded = settle::commit(&mut world.ledger, &steps[..1], id, world.now);
     let unknown = Answer::Job(JobOutcome::Unknown);
     let question = Question::Job(recorded[0].clone());
+    // It made nothing that could be found by its mark either.
+    let nothing = Answer::AffinityGroups(Vec::new());
+    world.answers.insert(Question::AffinityGroups, nothing);
     world.now += SignedDuration::from_secs(60);
     world.began = world.now - SignedDuration::from_secs(1);
     for (answered, open) in [

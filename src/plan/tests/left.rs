@@ -1,13 +1,17 @@
 //! What a create that failed left behind.
 
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+
 use super::{None, World, settled};
 use crate::{
     plan::{Step, plan},
     types::{
-        action::{Action, Answer, Question, mark},
-        id::{AclId, AffinityGroupId},
+        action::{Action, Answer, JobOutcome, Question, mark},
+        id::{AclId, AffinityGroupId, JobId, OfferingId, ZoneId},
         inventory::{AclList, AffinityGroup},
-        ledger::Failure,
+        ledger::{Failure, Pending},
         role::Role,
     },
 };
@@ -99,5 +103,36 @@ fn a_tier_that_a_lost_create_left_is_taken_over() {
     let plan = plan(world.input(&None::default()));
     assert_eq!(plan.ledger.tier, tier);
     let creates = |step: &Step| matches!(step.action, Action::CreateTier { .. });
+    assert!(!plan.steps.iter().any(creates), "{:?}", plan.steps);
+}
+
+#[test]
+fn a_vpc_whose_create_is_forgotten_by_cloudstack_is_not_made_twice() {
+    let mut world = settled();
+    let vpc = world.ledger.vpc.take();
+    let job = JobId::new("forgotten");
+    let create = Action::CreateVpc {
+        name: "ims".to_owned(),
+        display_text: ours(&world),
+        cidr: "10.0.0.0/16".parse().unwrap(),
+        offering: OfferingId::new("offering"),
+        zone: ZoneId::new("zone"),
+    };
+    world.ledger.pending.push(Pending {
+        subject: "vpc".to_owned(),
+        action: create,
+        reason: String::new(),
+        job: job.clone(),
+        since: world.now,
+        resource: None,
+    });
+    world.now += SignedDuration::from_secs(60);
+    world.inventory.jobs = Some(BTreeSet::new());
+    world.inventory.index();
+    let unknown = Answer::Job(JobOutcome::Unknown);
+    world.answers.insert(Question::Job(job), unknown);
+    let plan = plan(world.input(&None::default()));
+    assert_eq!(plan.ledger.vpc, vpc);
+    let creates = |step: &Step| matches!(step.action, Action::CreateVpc { .. });
     assert!(!plan.steps.iter().any(creates), "{:?}", plan.steps);
 }
