@@ -73,7 +73,9 @@ const fn packages(role: Role) -> &'static [&'static str] {
     match role {
         Role::Bono => &["bono", "restund"],
         Role::Sprout => &["sprout"],
+        Role::Vellum => &["vellum"],
         Role::Homestead => &["homestead", "homestead-prov"],
+        Role::Dime => &["dime", "clearwater-prov-tools"],
         Role::Ralf => &["ralf"],
         Role::Homer => &["homer"],
         Role::Ellis => &["ellis"],

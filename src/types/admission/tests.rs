@@ -159,6 +159,130 @@ fn a_wrong_stack_is_refused_with_field_and_remedy() {
     );
 }
 
+/// The lines of `spec.packages` and `spec.bootstrap`, in which a shell is never far.
+#[test]
+fn what_machines_are_told_is_refused_with_field_and_remedy() {
+    let secret = |rest: &str| format!("spec: {{bootstrap: {{secretRef: {{name: s}}, {rest}}}}}");
+    let packages = |rest: &str| format!("spec: {{packages: {{{rest}}}}}");
+    for (change, words) in [
+        (
+            packages("keyUrl: 'http://a.example/key'"),
+            "spec.packages.keyUrl",
+        ),
+        (
+            packages("keyUrl: 'https://a.example/k', key: x"),
+            "does not go together with `keyUrl`",
+        ),
+        (
+            packages("key: nonsense"),
+            "no PGP public key block; write what `gpg --armor --export`",
+        ),
+        (
+            packages("keyFingerprint: 22B97904"),
+            "write its 40 hex digits",
+        ),
+        (packages("suite: trusty"), "a suite without components"),
+        (
+            packages("components: [main]"),
+            "a folder, which has no components",
+        ),
+        (packages("version: '1.0 2'"), "spec.packages.version"),
+        (packages("release: 65"), "write a number from 90 to 130"),
+        (
+            "spec: {bootstrap: {}}".to_owned(),
+            "spec.bootstrap.secretRef",
+        ),
+        (secret("site: a b"), "spec.bootstrap.site"),
+        (
+            secret("sharedConfig: {signup_key: abc}"),
+            "put it into the Secret of `secretRef`",
+        ),
+        (
+            secret("sharedConfig: {local_ip: 10.0.0.1}"),
+            "Weir sets it from other fields",
+        ),
+        (
+            secret("sharedConfig: {icscf: '0'}"),
+            "Weir sets it from other fields",
+        ),
+        (
+            secret("userSettings: {log_level: $(reboot)}"),
+            "a shell would read it otherwise",
+        ),
+        (
+            secret("userSettings: {'a;b': '1'}"),
+            "not the name of a setting",
+        ),
+        (
+            secret("ntpServers: ['a b']"),
+            "spec.bootstrap.ntpServers[0]",
+        ),
+        (
+            secret("sshAuthorizedKeys: [secret]"),
+            "spec.bootstrap.sshAuthorizedKeys[0]",
+        ),
+        (
+            secret("logs: {host: a.example, protocol: icmp}"),
+            "write tcp or udp",
+        ),
+        (
+            secret("hss: {hostname: a.example, realm: 'x y'}"),
+            "spec.bootstrap.hss.realm",
+        ),
+        (
+            secret("smtp: {host: a.example, sender: nobody}"),
+            "spec.bootstrap.smtp.sender",
+        ),
+        (
+            secret("dnsOverrides: {a.example: 'b c'}"),
+            "spec.bootstrap.dnsOverrides[a.example]",
+        ),
+        (secret("userDataMax: 100"), "spec.bootstrap.userDataMax"),
+        (
+            "spec: {components: {bono: {numbers: {start: '1000', count: 1}}}}".to_owned(),
+            "bono gives out no numbers; move it to ellis",
+        ),
+        (
+            "spec: {components: {ellis: {numbers: {start: x, count: 0}}}}".to_owned(),
+            "spec.components.ellis.numbers.start",
+        ),
+    ] {
+        refused(STACK, &[(&change, &[words])]);
+    }
+    let told = told(&changed(
+        STACK,
+        &secret("sharedConfig: {signup_key: planted}"),
+    ));
+    assert!(!told.contains("planted"), "{told}");
+}
+
+#[test]
+fn what_is_unsafe_or_without_effect_is_warned_of() {
+    for (change, words) in [
+        (
+            "spec: {packages: {keyUrl: 'https://a.example/key'}}",
+            "give `keyFingerprint` as well",
+        ),
+        ("spec: {bootstrap: {secretRef: {name: s}}}", "unsigned"),
+        (
+            "spec: {components: {vellum: {replicas: 2}}}",
+            "spec.components.vellum: has no effect",
+        ),
+        (
+            "spec: {packages: {release: 122}, components: {ralf: {replicas: 2}}}",
+            "spec.components.ralf: has no effect",
+        ),
+    ] {
+        let warnings = admit(&changed(STACK, change), FieldValidation::Strict)
+            .unwrap()
+            .warnings;
+        assert!(
+            warnings.iter().any(|one| one.contains(words)),
+            "{change}: {warnings:?}"
+        );
+    }
+}
+
 #[test]
 fn several_errors_are_told_at_once() {
     let told = told(&changed(

@@ -1,0 +1,46 @@
+//! Which packages make a role. Source: Clearwater's manual installation guide, release 98 for the
+//! classic layout and the last one for the split layout.
+
+use crate::types::{
+    role::Role,
+    stack::Layout::{self, Classic, Split},
+};
+
+/// The Debian packages of a role in a layout; none of a role that the layout lacks.
+///
+/// In the classic layout every machine takes part in etcd with all three managers of
+/// `clearwater-management`, bono and ellis too: without the queue manager a change of the shared
+/// configuration would never reach them. In the split layout the roles bring them along.
+#[must_use]
+pub const fn packages(role: Role, layout: Layout) -> &'static [&'static str] {
+    match (layout, role) {
+        (_, Role::Dns) => &["bind9"],
+        (Classic, Role::Bono) => &["dnsmasq", "bono", "restund", "clearwater-management"],
+        (Classic, Role::Sprout) => &["dnsmasq", "sprout", "clearwater-management"],
+        (Classic, Role::Homestead) => &[
+            "dnsmasq",
+            "homestead",
+            "homestead-prov",
+            "clearwater-prov-tools",
+            "clearwater-management",
+        ],
+        (Classic, Role::Homer) => &["dnsmasq", "homer", "clearwater-management"],
+        (Classic, Role::Ralf) => &["dnsmasq", "ralf", "clearwater-management"],
+        (Classic, Role::Ellis) => &["dnsmasq", "ellis", "clearwater-management"],
+        (Split, Role::Bono) => &["dnsmasq", "bono", "restund"],
+        (Split, Role::Sprout) => &["dnsmasq", "sprout"],
+        (Split, Role::Dime) => &["dnsmasq", "dime", "clearwater-prov-tools"],
+        (Split, Role::Vellum) => &["dnsmasq", "vellum"],
+        (Split, Role::Homer) => &["dnsmasq", "homer"],
+        (Split, Role::Ellis) => &["dnsmasq", "ellis"],
+        (Classic, Role::Vellum | Role::Dime) | (Split, Role::Homestead | Role::Ralf) => &[],
+    }
+}
+
+/// Whether a role keeps timers in a Chronos of its own.
+pub(super) const fn keeps_timers(role: Role, layout: Layout) -> bool {
+    matches!(
+        (layout, role),
+        (Classic, Role::Sprout | Role::Ralf) | (Split, Role::Vellum)
+    )
+}
