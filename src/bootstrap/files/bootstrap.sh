@@ -98,10 +98,15 @@ packages() {
         -o DPkg::Options::=--force-confold $wanted 9>&-
 }
 
+# Whom to ask for the site's etcd: those named for it, and some of each role.
+contacts() {
+    sed -n 's/^etcd [a-z]* //p' /etc/weir/live | tr ' ' '\n'
+    awk '$1 == "peers" && $2 != "dns" { print $3; print $4 }' /etc/weir/live
+}
 # Asks one member of the site's etcd for the others; prints those that have started.
 members() {
     local answer mine
-    answer=$(curl --fail --silent --max-time 3 "http://$1:4000/v2/members") || return 1
+    answer=$(curl --fail --silent --connect-timeout 1 --max-time 3 "http://$1:4000/v2/members") || return 1
     # This VM has no data: a member with its address was its predecessor.
     mine=$(tr '}' '\n' <<<"$answer" | grep -F "http://$LOCAL_IP:2380\"" |
         grep -oE '"id":"[0-9a-f]+"' | cut -d '"' -f 4) || true
@@ -113,8 +118,7 @@ members() {
 }
 existing() {
     local address found
-    for address in $(sed -n 's/^etcd [a-z]* //p' /etc/weir/live); do
-        if [ "$address" = "$LOCAL_IP" ]; then continue; fi
+    for address in $(contacts | grep -vxF "$LOCAL_IP" | awk '!seen[$0]++'); do
         found=$(members "$address") || continue
         if [ -n "$found" ]; then
             echo "etcd_cluster=$found" >/etc/weir/etcd
@@ -131,7 +135,7 @@ etcd() {
     addresses=$(sed -n 's/^etcd [a-z]* //p' /etc/weir/live | tr ' ' ,)
     case $how in
     founds) existing || echo "etcd_cluster=$addresses" >/etc/weir/etcd ;;
-    joins) retry 60 10 existing ;;
+    joins) retry 30 10 existing ;;
     proxies) echo "etcd_proxy=$addresses" >/etc/weir/etcd ;;
     esac
     cat /etc/weir/local_config /etc/weir/etcd >/etc/weir/local_config.whole
