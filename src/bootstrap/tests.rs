@@ -437,7 +437,7 @@ fn w11_numbers_wait_for_ellis_and_are_counted() {
     );
     let at = |words: &str| script.find(words).unwrap_or_else(|| panic!("no {words}"));
     assert!(at("retry 60 5 serves") < at("create_numbers.py"));
-    assert!(at("retry 60 10 configured") < at("begin 'numbers'"));
+    assert!(at("retry 120 5 configured") < at("begin 'numbers'"));
     assert!(script[at("create_numbers.py")..].contains("\n    enough\n"));
 }
 

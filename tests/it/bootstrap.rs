@@ -12,7 +12,7 @@ use std::{
     process::Command,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use weir::{
     bootstrap::{Input, Membership, Peers, Secrets, render},
@@ -128,13 +128,9 @@ fn cloud_init_takes_what_every_role_is_told() {
     let Some(root) = debian() else { return };
     let folder = tempfile::tempdir().unwrap();
     let mut names = Vec::new();
-    let packed = serde_json::json!({ "spec": { "bootstrap": { "userDataMax": 16_000 } } });
+    let packed = json!({ "spec": { "bootstrap": { "userDataMax": 16_000 } } });
     for (release, change) in [(98, &Value::Null), (129, &Value::Null), (98, &packed)] {
-        let change = if change.is_null() {
-            &serde_json::json!({})
-        } else {
-            change
-        };
+        let change = if change.is_null() { &json!({}) } else { change };
         let spec = stack(release, change);
         let roles = Role::ALL
             .into_iter()
@@ -178,14 +174,26 @@ struct Booted {
 }
 
 impl Booted {
-    /// Boots a machine; where a neighbour is named, that has an etcd already.
-    fn new(
-        root: &Path,
+    /// Boots a machine to its end; where a neighbour is named, that has an etcd already.
+    #[track_caller]
+    fn new(bed: &Bed, spec: &StackSpec, role: Role, neighbour: Option<Role>) -> Self {
+        let (booted, told) = Self::boot(bed, spec, role, neighbour);
+        let log = booted.maybe("log");
+        assert!(
+            told.is_none(),
+            "{role}: {told:?}\n--- the machine's log\n{log}"
+        );
+        booted.stays();
+        booted
+    }
+
+    /// Boots a machine, and gives what was told where it did not come to its end.
+    fn boot(
+        bed: &Bed,
         spec: &StackSpec,
         role: Role,
         neighbour: Option<Role>,
-        repository: &Path,
-    ) -> Self {
+    ) -> (Self, Option<String>) {
         let folder = tempfile::tempdir().unwrap();
         let (text, address) = user_data(spec, role, false);
         fs::write(folder.path().join("user-data"), text).unwrap();
@@ -200,8 +208,9 @@ impl Booted {
             neighbour.unwrap_or_default(),
         )
         .unwrap();
-        std::os::unix::fs::symlink(repository, folder.path().join("repository")).unwrap();
-        let bed = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/bootstrap/bed.sh");
+        std::os::unix::fs::symlink(bed.repository.path(), folder.path().join("repository"))
+            .unwrap();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/bootstrap/bed.sh");
         let output = Command::new("unshare")
             .args([
                 "--mount",
@@ -212,20 +221,14 @@ impl Booted {
                 "--fork",
                 "--kill-child",
             ])
-            .args(["--mount-proc", "bash", bed])
-            .arg(root)
+            .args(["--mount-proc", "bash", script])
+            .arg(&bed.root)
             .arg(folder.path())
             .arg(address.to_string())
             .output()
             .unwrap();
-        let booted = Self { folder };
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        let log = booted.maybe("log");
-        assert!(
-            output.status.success(),
-            "{role}: {errors}\n--- the machine's log\n{log}"
-        );
-        booted
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        (Self { folder }, (!output.status.success()).then_some(told))
     }
 
     fn maybe(&self, name: &str) -> String {
@@ -266,39 +269,51 @@ impl Booted {
     }
 }
 
-/// The Debian, a repository, and a change of a stack that names its key; none where a part is
-/// missing.
-fn bed() -> Option<(PathBuf, TempDir, Value)> {
-    let root = debian()?;
-    let parts = ["unshare", "dpkg-deb", "gpg"];
-    if !parts.iter().all(|part| crate::parts::present(part)) {
-        return None;
+/// What machines are booted with.
+struct Bed {
+    root: PathBuf,
+    repository: TempDir,
+    /// A change of a stack that names the repository's key.
+    key: Value,
+    fingerprint: String,
+}
+
+impl Bed {
+    /// None, told loudly, where a part is missing.
+    fn make() -> Option<Self> {
+        let root = debian()?;
+        let parts = ["unshare", "dpkg-deb", "gpg"];
+        if !parts.iter().all(|part| crate::parts::present(part)) {
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (key, fingerprint) = repository::build(folder.path());
+        fs::write(
+            folder.path().join("shared_config"),
+            "home_domain=from.before\n",
+        )
+        .unwrap();
+        let packages = json!({ "key": key, "keyFingerprint": fingerprint });
+        Some(Self {
+            root,
+            repository: folder,
+            key: json!({ "spec": { "packages": packages } }),
+            fingerprint,
+        })
     }
-    let folder = tempfile::tempdir().unwrap();
-    let (key, fingerprint) = repository::build(folder.path());
-    fs::write(
-        folder.path().join("shared_config"),
-        "home_domain=from.before\n",
-    )
-    .unwrap();
-    let packages = serde_json::json!({ "key": key, "keyFingerprint": fingerprint });
-    let change = serde_json::json!({ "spec": { "packages": packages } });
-    Some((root, folder, change))
+
+    /// A change of a stack that says where the repository's key is, and which it is to be.
+    fn key_at(&self, fingerprint: &str) -> Value {
+        let url = "http://127.0.0.1:8000/key.asc";
+        let packages = json!({ "key": null, "keyUrl": url, "keyFingerprint": fingerprint });
+        json!({ "spec": { "packages": packages } })
+    }
 }
 
 #[test]
 fn the_first_sprout_founds_the_site_and_gives_it_its_configuration() {
-    let Some((root, repository, key)) = bed() else {
-        return;
-    };
-    let booted = Booted::new(
-        &root,
-        &stack(98, &key),
-        Role::Sprout,
-        None,
-        repository.path(),
-    );
-    booted.stays();
+    let Some(bed) = Bed::make() else { return };
+    let booted = Booted::new(&bed, &stack(98, &bed.key), Role::Sprout, None);
     let local = booted.read("local_config");
     assert!(local.ends_with("etcd_cluster=10.0.0.14\n"), "{local}");
     let shared = booted.read("shared_config");
@@ -327,4 +342,104 @@ fn the_first_sprout_founds_the_site_and_gives_it_its_configuration() {
         assert!(rules.contains(rule), "lacks {rule}{rules}");
     }
     assert!(!rules.contains("--dport 8889"), "{rules}");
+}
+
+#[test]
+fn a_founder_that_is_made_again_joins_what_it_founded() {
+    let Some(bed) = Bed::make() else { return };
+    // Told to found, as at first; the site and its configuration are there.
+    let spec = stack(98, &bed.key);
+    let booted = Booted::new(&bed, &spec, Role::Sprout, Some(Role::Homestead));
+    let local = booted.read("local_config");
+    assert!(local.ends_with("etcd_cluster=10.0.0.11\n"), "{local}");
+    assert_eq!(booted.read("shared_config"), "home_domain=from.before\n");
+    let members: Value = serde_json::from_str(&booted.read("members")).unwrap();
+    assert_eq!(members["members"].as_array().unwrap().len(), 2, "{members}");
+}
+
+#[test]
+fn ellis_joins_and_gives_out_its_numbers_once() {
+    let Some(bed) = Bed::make() else { return };
+    let spec = stack(98, &bed.key);
+    let booted = Booted::new(&bed, &spec, Role::Ellis, Some(Role::Sprout));
+    let numbers = booted.read("numbers");
+    assert_eq!(numbers.lines().count(), 100);
+    assert!(
+        numbers.starts_with("sip:6505550000@ims.example.com\n"),
+        "{numbers}"
+    );
+    assert!(
+        booted
+            .read("local_config")
+            .ends_with("etcd_cluster=10.0.0.14\n")
+    );
+    assert!(
+        booted
+            .read("dnsmasq")
+            .ends_with("RESOLV_CONF=/etc/dnsmasq.resolv.conf\n")
+    );
+}
+
+#[test]
+fn the_other_roles_join() {
+    let Some(bed) = Bed::make() else { return };
+    let spec = stack(98, &bed.key_at(&bed.fingerprint));
+    for role in [Role::Bono, Role::Homestead, Role::Homer, Role::Ralf] {
+        let booted = Booted::new(&bed, &spec, role, Some(Role::Sprout));
+        let members: Value = serde_json::from_str(&booted.read("members")).unwrap();
+        assert_eq!(
+            members["members"].as_array().unwrap().len(),
+            2,
+            "{role}: {members}"
+        );
+    }
+}
+
+#[test]
+fn a_key_that_is_another_one_ends_it() {
+    let Some(bed) = Bed::make() else { return };
+    let other = bed.key_at("92134604DE327DF7FEB72026111DBE4722B97904");
+    let spec = stack(98, &other);
+    let (booted, told) = Booted::boot(&bed, &spec, Role::Bono, Some(Role::Sprout));
+    assert!(told.is_some(), "{}", booted.maybe("log"));
+    assert_eq!(booted.read("state"), "failed: packages\n");
+    let log = booted.read("log");
+    assert!(
+        log.contains(&format!("is {}, not 9213", bed.fingerprint)),
+        "{log}"
+    );
+    assert!(!log.contains("Unpacking bono"), "{log}");
+}
+
+#[test]
+fn the_name_server_is_as_bind_wants_it() {
+    let Some(bed) = Bed::make() else { return };
+    // The bed has BIND's own programs judge its files.
+    let booted = Booted::new(&bed, &stack(98, &bed.key), Role::Dns, None);
+    assert!(
+        booted
+            .read("named.conf.local")
+            .contains("algorithm hmac-sha256;")
+    );
+    let files = booted.files("first");
+    let zone = &files["/var/lib/bind/db.ims.example.com"];
+    assert!(zone.starts_with("644 bind:bind "), "{zone}");
+    let secret = &files["/etc/bind/named.conf.local"];
+    assert!(secret.starts_with("640 root:bind "), "{secret}");
+}
+
+#[test]
+fn in_the_split_layout_vellum_founds_and_others_ask_it() {
+    let Some(bed) = Bed::make() else { return };
+    let spec = stack(129, &bed.key);
+    for (role, neighbour, ends) in [
+        (Role::Vellum, Role::Vellum, "etcd_cluster=10.0.0.11\n"),
+        (Role::Dime, Role::Vellum, "etcd_proxy=10.0.0.11\n"),
+        (Role::Sprout, Role::Vellum, "etcd_proxy=10.0.0.11\n"),
+    ] {
+        let neighbour = Some(neighbour).filter(|neighbour| *neighbour != role);
+        let booted = Booted::new(&bed, &spec, role, neighbour);
+        let local = booted.read("local_config");
+        assert!(local.ends_with(ends), "{role}: {local}");
+    }
 }

@@ -219,7 +219,7 @@ else
     /usr/share/clearwater/clearwater-etcd/scripts/wait_for_etcd
     begin 'configuration of the site'
     uploads
-    retry 60 10 configured
+    retry 120 5 configured
     if [ -n "$NUMBERS_COUNT" ]; then
         begin 'numbers'
         numbers

@@ -7,7 +7,7 @@
 # FOLDER has `neighbour`, an etcd of that address is there before.
 set -euo pipefail
 root=$1 folder=$2 address=$3
-export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL=C PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 
 vm=$folder/vm
 mkdir -p "$vm"
@@ -52,6 +52,8 @@ echo 'instance-id: i-1' >"$seed/meta-data"
 cat >"$vm/etc/cloud/cloud.cfg.d/99-bed.cfg" <<END
 datasource_list: [NoCloud]
 network: {config: disabled}
+locale: false
+apt: {preserve_sources_list: true}
 END
 
 boot() {
@@ -72,6 +74,7 @@ files() {
     paste -d ' ' "$folder/modes" "$folder/sums" | awk '{ print $3, $1, $2, $4 }'
 }
 told() {
+    cp "$vm/var/lib/weir/state" "$folder/state" 2>/dev/null || true
     cp "$vm/var/log/weir-bootstrap.log" "$folder/log" 2>/dev/null || true
     cp "$vm/var/log/cloud-init.log" "$folder/cloud-init.log" 2>/dev/null || true
     cp -r "$vm/etc/weir" "$folder/weir" 2>/dev/null || true
@@ -83,7 +86,6 @@ told() {
 trap told EXIT
 
 boot
-cat "$vm/var/lib/weir/state" >"$folder/state"
 files >"$folder/first"
 in_vm iptables-save | sed -e '/^#/d' -e 's/\[[0-9:]*\]/[0:0]/' >"$folder/rules"
 boot
