@@ -15,7 +15,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use weir::{
-    bootstrap::{Input, Membership, Peers, Secrets, render},
+    bootstrap::{Input, Membership, Peers, Secrets, render, uploader},
     types::{
         meta::Object,
         role::Role,
@@ -203,6 +203,12 @@ impl Booted {
                 .find(|(other, ..)| *other == role);
             found.unwrap().2.to_string()
         });
+        let configured = match &neighbour {
+            Some(_) => "before",
+            None if uploader(spec) == (role, 0) => "never",
+            None => "later",
+        };
+        fs::write(folder.path().join("configured"), configured).unwrap();
         fs::write(
             folder.path().join("neighbour"),
             neighbour.unwrap_or_default(),

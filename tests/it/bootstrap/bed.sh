@@ -4,7 +4,8 @@
 #
 # bed.sh ROOT FOLDER ADDRESS. FOLDER has `user-data` and `repository`; what was found comes to
 # `first`, `second`, `third` (all files, by mode, owner and SHA-256), `rules` and `log`. Where
-# FOLDER has `neighbour`, an etcd of that address is there before.
+# FOLDER/neighbour is not empty, an etcd of that address is there before. FOLDER/configured says when
+# the site gets its configuration from somebody else: `before`, `later` or `never`.
 set -euo pipefail
 root=$1 folder=$2 address=$3
 export LC_ALL=C PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -37,13 +38,21 @@ if [ -s "$folder/neighbour" ]; then
         --listen-client-urls "http://$neighbour:4000" --advertise-client-urls "http://$neighbour:4000" \
         --listen-peer-urls "http://$neighbour:2380" --initial-advertise-peer-urls "http://$neighbour:2380" \
         --initial-cluster "${neighbour//./-}=http://$neighbour:2380" >"$folder/etcd.log" 2>&1 &
-    url=http://$neighbour:4000/v2/keys/clearwater/site1/configuration
-    for _ in $(seq 300); do
-        if in_vm curl -fsS -o "$folder/put" -X PUT "$url/shared_config" --data-urlencode \
-            "value@/srv/repository/shared_config" 2>/dev/null; then break; fi
+fi
+# Somebody else gives the site its configuration: the neighbour, or who comes later.
+configure() {
+    local url=http://$1:4000/v2/keys/clearwater/site1/configuration/shared_config
+    for _ in $(seq 600); do
+        if in_vm curl -fsS -o /dev/null -X PUT "$url" --data-urlencode \
+            "value@/srv/repository/shared_config" 2>/dev/null; then return 0; fi
         sleep 0.2
     done
-fi
+    return 1
+}
+case $(cat "$folder/configured") in
+before) configure "$neighbour" ;;
+later) configure "$address" & ;;
+esac
 
 seed=$vm/var/lib/cloud/seed/nocloud
 mkdir -p "$seed"
