@@ -8,9 +8,9 @@ use crate::types::{
 
 /// The Debian packages of a role in a layout; none of a role that the layout lacks.
 ///
-/// In the classic layout every machine takes part in etcd with all three managers of
-/// `clearwater-management`, bono and ellis too: without the queue manager a change of the shared
-/// configuration would never reach them. In the split layout the roles bring them along.
+/// Every machine takes part in etcd with all three managers of `clearwater-management`, bono and
+/// ellis too: without the queue manager a change of the shared configuration would never reach
+/// them. The guide of the split layout does not name it, and no role is known to bring it along.
 #[must_use]
 pub const fn packages(role: Role, layout: Layout) -> &'static [&'static str] {
     match (layout, role) {
@@ -27,12 +27,17 @@ pub const fn packages(role: Role, layout: Layout) -> &'static [&'static str] {
         (Classic, Role::Homer) => &["dnsmasq", "homer", "clearwater-management"],
         (Classic, Role::Ralf) => &["dnsmasq", "ralf", "clearwater-management"],
         (Classic, Role::Ellis) => &["dnsmasq", "ellis", "clearwater-management"],
-        (Split, Role::Bono) => &["dnsmasq", "bono", "restund"],
-        (Split, Role::Sprout) => &["dnsmasq", "sprout"],
-        (Split, Role::Dime) => &["dnsmasq", "dime", "clearwater-prov-tools"],
-        (Split, Role::Vellum) => &["dnsmasq", "vellum"],
-        (Split, Role::Homer) => &["dnsmasq", "homer"],
-        (Split, Role::Ellis) => &["dnsmasq", "ellis"],
+        (Split, Role::Bono) => &["dnsmasq", "bono", "restund", "clearwater-management"],
+        (Split, Role::Sprout) => &["dnsmasq", "sprout", "clearwater-management"],
+        (Split, Role::Dime) => &[
+            "dnsmasq",
+            "dime",
+            "clearwater-prov-tools",
+            "clearwater-management",
+        ],
+        (Split, Role::Vellum) => &["dnsmasq", "vellum", "clearwater-management"],
+        (Split, Role::Homer) => &["dnsmasq", "homer", "clearwater-management"],
+        (Split, Role::Ellis) => &["dnsmasq", "ellis", "clearwater-management"],
         (Classic, Role::Vellum | Role::Dime) | (Split, Role::Homestead | Role::Ralf) => &[],
     }
 }

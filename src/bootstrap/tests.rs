@@ -622,15 +622,14 @@ fn w20_the_icscf_is_on_and_knows_its_scscf() {
 
 #[test]
 fn w21_every_machine_follows_the_configuration() {
-    let layout = Layout::Classic;
-    for role in Role::ALL
-        .into_iter()
-        .filter(|role| layout.has(*role) && *role != Role::Dns)
-    {
-        assert!(
-            packages(role, layout).contains(&"clearwater-management"),
-            "{role}"
-        );
+    for layout in [Layout::Classic, Layout::Split] {
+        let roles = Role::ALL.into_iter().filter(|role| layout.has(*role));
+        for role in roles.filter(|role| *role != Role::Dns) {
+            assert!(
+                packages(role, layout).contains(&"clearwater-management"),
+                "{role}"
+            );
+        }
     }
 }
 
