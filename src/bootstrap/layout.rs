@@ -13,32 +13,30 @@ use crate::types::{
 /// them. The guide of the split layout does not name it, and no role is known to bring it along.
 #[must_use]
 pub const fn packages(role: Role, layout: Layout) -> &'static [&'static str] {
-    match (layout, role) {
-        (_, Role::Dns) => &["bind9"],
-        (Classic, Role::Bono) => &["dnsmasq", "bono", "restund", "clearwater-management"],
-        (Classic, Role::Sprout) => &["dnsmasq", "sprout", "clearwater-management"],
-        (Classic, Role::Homestead) => &[
+    if !layout.has(role) {
+        return &[];
+    }
+    match role {
+        Role::Dns => &["bind9"],
+        Role::Bono => &["dnsmasq", "bono", "restund", "clearwater-management"],
+        Role::Sprout => &["dnsmasq", "sprout", "clearwater-management"],
+        Role::Homestead => &[
             "dnsmasq",
             "homestead",
             "homestead-prov",
             "clearwater-prov-tools",
             "clearwater-management",
         ],
-        (Classic, Role::Homer) => &["dnsmasq", "homer", "clearwater-management"],
-        (Classic, Role::Ralf) => &["dnsmasq", "ralf", "clearwater-management"],
-        (Classic, Role::Ellis) => &["dnsmasq", "ellis", "clearwater-management"],
-        (Split, Role::Bono) => &["dnsmasq", "bono", "restund", "clearwater-management"],
-        (Split, Role::Sprout) => &["dnsmasq", "sprout", "clearwater-management"],
-        (Split, Role::Dime) => &[
+        Role::Dime => &[
             "dnsmasq",
             "dime",
             "clearwater-prov-tools",
             "clearwater-management",
         ],
-        (Split, Role::Vellum) => &["dnsmasq", "vellum", "clearwater-management"],
-        (Split, Role::Homer) => &["dnsmasq", "homer", "clearwater-management"],
-        (Split, Role::Ellis) => &["dnsmasq", "ellis", "clearwater-management"],
-        (Classic, Role::Vellum | Role::Dime) | (Split, Role::Homestead | Role::Ralf) => &[],
+        Role::Vellum => &["dnsmasq", "vellum", "clearwater-management"],
+        Role::Homer => &["dnsmasq", "homer", "clearwater-management"],
+        Role::Ralf => &["dnsmasq", "ralf", "clearwater-management"],
+        Role::Ellis => &["dnsmasq", "ellis", "clearwater-management"],
     }
 }
 
