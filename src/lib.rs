@@ -6,6 +6,7 @@
 //! CloudStack that misbehaves on request.
 
 pub mod api;
+pub mod bootstrap;
 pub mod cli;
 pub mod clock;
 pub mod cloud;

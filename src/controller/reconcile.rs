@@ -91,7 +91,7 @@ pub async fn reconcile<K: Connect>(cx: &Context<K>, key: &ObjectKey) -> Result<N
         Ok(account) => account,
         Err(AccountError::Store(error)) => return Err(error.into()),
         Err(AccountError::NotUsable { reason, message }) => {
-            return without_account(cx, stack, reason, &message).await;
+            return Box::pin(without_account(cx, stack, reason, &message)).await;
         }
     };
     let machines = machines::of(cx, &stack).await?;

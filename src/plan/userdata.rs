@@ -30,7 +30,13 @@ fn cloud_config(spec: &StackSpec, wish: &MachineWish, record: &MachineRecord) ->
     // An address that was lost is asked for again, so it is not unsaid at once.
     let held = record.public_address.as_ref().map(|address| address.ip);
     let public = held.or(record.lost_address).unwrap_or(local);
-    let repository = &spec.packages.repository;
+    let packages = &spec.packages;
+    let repository = [&packages.repository, &packages.suite].into_iter();
+    let repository: Vec<&str> = repository
+        .chain(&packages.components)
+        .map(String::as_str)
+        .collect();
+    let repository = repository.join(" ");
     let trusted = if spec.packages.key_url.is_some() {
         ""
     } else {
@@ -51,7 +57,7 @@ fn cloud_config(spec: &StackSpec, wish: &MachineWish, record: &MachineRecord) ->
          - path: /etc/apt/sources.list.d/clearwater.list\n  \
            permissions: '0644'\n  \
            content: |\n    \
-             deb {trusted}{repository} binary/\n"
+             deb {trusted}{repository}\n"
     );
     text.push_str("runcmd:\n");
     if let Some(key) = &spec.packages.key_url {
@@ -62,7 +68,7 @@ fn cloud_config(spec: &StackSpec, wish: &MachineWish, record: &MachineRecord) ->
         .expect("a String takes every write");
     }
     text.push_str("- [apt-get, update]\n");
-    for package in packages(wish.role) {
+    for package in self::packages(wish.role) {
         writeln!(text, "- [apt-get, install, -y, {package}]").expect("a String takes every write");
     }
     text
@@ -73,7 +79,9 @@ const fn packages(role: Role) -> &'static [&'static str] {
     match role {
         Role::Bono => &["bono", "restund"],
         Role::Sprout => &["sprout"],
+        Role::Vellum => &["vellum"],
         Role::Homestead => &["homestead", "homestead-prov"],
+        Role::Dime => &["dime", "clearwater-prov-tools"],
         Role::Ralf => &["ralf"],
         Role::Homer => &["homer"],
         Role::Ellis => &["ellis"],

@@ -9,8 +9,8 @@ use crate::types::{
     inventory::{Catalogue, Entry},
     role::{Protocol, Role},
     stack::{
-        AntiAffinity, ClearwaterStack, Direction, DnsMode, RuleAction, RuleSpec, Selector,
-        StackSpec, VpcSpec,
+        AntiAffinity, ClearwaterStack, Direction, RuleAction, RuleSpec, Selector, StackSpec,
+        VpcSpec,
     },
 };
 
@@ -154,12 +154,7 @@ fn machines(
 /// Roles with at least one machine, in the order in which they come up.
 fn replicas(spec: &StackSpec) -> impl Iterator<Item = (Role, u32)> {
     Role::ALL.into_iter().filter_map(|role| {
-        let wanted = role != Role::Dns || spec.dns.mode == DnsMode::Managed;
-        let replicas = if wanted {
-            spec.components.get(role).replicas
-        } else {
-            0
-        };
+        let replicas = spec.replicas(role);
         (replicas > 0).then_some((role, replicas))
     })
 }
@@ -252,7 +247,7 @@ fn rules(spec: &StackSpec) -> Vec<(u32, RuleSpec)> {
             .unwrap_or(role.public())
     });
     let ports = roles.flat_map(|(role, _)| {
-        role.ports().iter().map(move |port| RuleSpec {
+        role.ports().map(move |port| RuleSpec {
             protocol: port.protocol,
             start_port: Some(port.start),
             end_port: Some(port.end),

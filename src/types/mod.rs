@@ -5,7 +5,8 @@
 //! - [`ledger`]: what Weir has recorded of the resources it made; part of a stack's status.
 //! - [`inventory`]: what the last look at a CloudStack account saw.
 //! - [`action`]: one CloudStack command, decided but not yet sent.
-//! - [`role`]: Clearwater's roles and their ports.
+//! - [`role`], [`port`]: Clearwater's roles, and which port of which role serves whom.
+//! - [`openpgp`]: the public key of a package repository.
 //! - [`export`]: the file that all objects are written to.
 //! - [`admission`]: defaulting and validation of what users write.
 
@@ -20,6 +21,8 @@ pub mod inventory;
 pub mod ledger;
 pub mod machine;
 pub mod meta;
+pub mod openpgp;
+pub mod port;
 pub mod role;
 pub mod schema;
 pub mod stack;

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and says on standard output what it left out"
 )]
 
+mod bootstrap;
 mod brakes;
 mod checklist;
 mod cli;

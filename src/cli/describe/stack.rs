@@ -17,10 +17,7 @@ use crate::types::{
     machine::Machine,
     meta::{Condition, ConditionStatus, ObjectMeta, condition},
     role::Role,
-    stack::{
-        AclSpec, ClearwaterStack, DnsMode, PAUSED_UNTIL, PAUSED_WHY, StackSpec, StackStatus,
-        VpcSpec,
-    },
+    stack::{AclSpec, ClearwaterStack, PAUSED_UNTIL, PAUSED_WHY, StackSpec, StackStatus, VpcSpec},
 };
 
 /// Everything that the description of a stack is made of.
@@ -140,10 +137,7 @@ fn roles(page: &mut Page, spec: &StackSpec, status: &StackStatus) {
 
 /// Machines of a role that the manifest asks for.
 fn wanted(spec: &StackSpec, role: Role) -> u32 {
-    match (role, spec.dns.mode) {
-        (Role::Dns, DnsMode::None) => 0,
-        _ => spec.components.get(role).replicas,
-    }
+    spec.replicas(role)
 }
 
 fn machines(page: &mut Page, machines: &[Machine], now: Timestamp) {

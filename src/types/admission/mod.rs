@@ -10,6 +10,7 @@
 //! right, even where others cannot be read.
 
 mod account;
+mod bootstrap;
 mod error;
 mod findings;
 mod manifest;

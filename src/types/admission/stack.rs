@@ -5,23 +5,20 @@ use std::{net::Ipv4Addr, time::Duration as Std};
 use serde_json::Value;
 
 use super::{
-    MACHINES_PER_ROLE_MAX,
+    MACHINES_PER_ROLE_MAX, bootstrap,
     error::ErrorKind,
     findings::Findings,
     metadata::{DNS_NAME_MAX, LABEL_MAX, is_dns_name},
     network,
-    value::{
-        DAY, count, filled, has_credentials, part, part_or_default, reference, selector, url,
-        within,
-    },
+    value::{DAY, count, filled, part, part_or_default, reference, selector, within},
 };
 use crate::types::{
     account::NameRef,
     ledger::MAX_REMEDIATIONS,
     role::Role,
     stack::{
-        Component, DnsMode, DnsSpec, Probe, ProbeKind, ProbeVia, RemediationSpec, Selector, Share,
-        UpdateSpec,
+        Component, DnsMode, DnsSpec, Layout, PackagesSpec, Probe, ProbeKind, ProbeVia,
+        RemediationSpec, Selector, Share, UpdateSpec,
     },
 };
 
@@ -49,7 +46,7 @@ pub(super) fn check(name: &str, spec: &Value, findings: &mut Findings) {
     if let Some(key_pair) = part::<String>(spec, "sshKeyPair") {
         filled("spec.sshKeyPair", &key_pair, findings);
     }
-    packages(&spec["packages"], findings);
+    bootstrap::check(spec, findings);
     if let Some(remediation) = part::<RemediationSpec>(spec, "remediation") {
         self::remediation(&remediation, findings);
     }
@@ -111,19 +108,6 @@ fn domain(domain: &str, findings: &mut Findings) {
     }
 }
 
-fn packages(packages: &Value, findings: &mut Findings) {
-    for name in ["repository", "keyUrl"] {
-        let Some(text) = part::<String>(packages, name) else {
-            continue;
-        };
-        let field = format!("spec.packages.{name}");
-        if url(&field, &text, findings).is_some_and(|url| has_credentials(&url)) {
-            let sentence = "it carries a password that everyone who may read the stack will see";
-            findings.warn(&field, sentence);
-        }
-    }
-}
-
 fn remediation(remediation: &RemediationSpec, findings: &mut Findings) {
     let second = Std::from_secs(1);
     for (name, duration) in [
@@ -175,13 +159,29 @@ fn update(update: &UpdateSpec, findings: &mut Findings) {
 /// out: that is told elsewhere.
 fn components(spec: &Value, findings: &mut Findings) -> Vec<(Role, Component)> {
     let dns = part_or_default::<DnsSpec>(spec, "dns").map(|dns| dns.mode);
+    let layout = part::<PackagesSpec>(spec, "packages").map(|packages| packages.layout());
     let components = &spec["components"];
     let mut with_machines = Vec::new();
     for role in Role::ALL {
-        if role == Role::Dns && dns != Some(DnsMode::Managed) {
-            if dns.is_some() && components.get(role.name()).is_some() {
-                let sentence = "has no effect: set `dns.mode` to Managed to have name servers";
-                findings.warn("spec.components.dns", sentence);
+        let (known, absent, remedy) = if role == Role::Dns {
+            let absent = dns != Some(DnsMode::Managed);
+            (
+                dns.is_some(),
+                absent,
+                "set `dns.mode` to Managed to have name servers",
+            )
+        } else {
+            let absent = !layout.unwrap_or(Layout::Classic).has(role);
+            (
+                layout.is_some(),
+                absent,
+                "the layout of `packages.release` lacks the role",
+            )
+        };
+        if absent {
+            if known && components.get(role.name()).is_some() {
+                let field = format!("spec.components.{role}");
+                findings.warn(&field, &format!("has no effect: {remedy}"));
             }
             continue;
         }
@@ -223,6 +223,15 @@ fn component(role: Role, component: &Component, findings: &mut Findings) {
     } else if given > 0 && given < wanted {
         let sentence = format!("{given} for {wanted} machines: Weir chooses the others");
         findings.warn(&field, &sentence);
+    }
+    if let Some(numbers) = &component.numbers {
+        let field = format!("{path}.numbers");
+        if role == Role::Ellis {
+            bootstrap::numbers(&field, numbers, findings);
+        } else {
+            let why = (format!("{role} gives out no numbers"), "move it to ellis");
+            findings.add(ErrorKind::FieldValueForbidden, field, &(), why);
+        }
     }
     if let Some(probe) = &component.probe {
         let public = component.public_address.unwrap_or(role.public());

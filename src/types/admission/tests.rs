@@ -159,6 +159,110 @@ fn a_wrong_stack_is_refused_with_field_and_remedy() {
     );
 }
 
+/// In `spec.packages` and `spec.bootstrap` a shell is never far.
+#[test]
+fn what_is_wrong_with_packages_and_numbers_is_told() {
+    let packages = |rest: &str| format!("spec: {{packages: {{{rest}}}}}");
+    let ellis = "spec: {components: {ellis: {numbers: {start: x, count: 0}}}}";
+    let bono = "spec: {components: {bono: {numbers: {start: '1000', count: 1}}}}";
+    let unarmoured = "no PGP public key block; write what `gpg --armor --export`";
+    let both = "keyUrl: 'https://a.example/k', key: x";
+    for (change, words) in [
+        (
+            packages("keyUrl: 'http://a.example/key'"),
+            "spec.packages.keyUrl",
+        ),
+        (packages(both), "does not go together with `keyUrl`"),
+        (packages("key: nonsense"), unarmoured),
+        (
+            packages("keyFingerprint: 22B97904"),
+            "write its 40 hex digits",
+        ),
+        (packages("suite: trusty"), "a suite without components"),
+        (
+            packages("components: [main]"),
+            "a folder, which has no components",
+        ),
+        (packages("version: '1.0 2'"), "spec.packages.version"),
+        (packages("release: 65"), "write a number from 90 to 130"),
+        (
+            bono.to_owned(),
+            "bono gives out no numbers; move it to ellis",
+        ),
+        (ellis.to_owned(), "spec.components.ellis.numbers.start"),
+    ] {
+        refused(STACK, &[(&change, &[words])]);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_bootstrap_is_told() {
+    let absent = told(&changed(STACK, "spec: {bootstrap: {}}"));
+    assert!(absent.contains("spec.bootstrap.secretRef"), "{absent}");
+    for (rest, words) in [
+        ("site: a b", "spec.bootstrap.site"),
+        ("sharedConfig: {signup_key: abc}", "put it into the Secret"),
+        ("sharedConfig: {local_ip: 10.0.0.1}", "Weir sets it"),
+        ("sharedConfig: {icscf: '0'}", "Weir sets it"),
+        ("userSettings: {log_level: $(reboot)}", "a shell would read"),
+        ("userSettings: {'a;b': '1'}", "not the name of a setting"),
+        ("ntpServers: ['a b']", "spec.bootstrap.ntpServers[0]"),
+        (
+            "sshAuthorizedKeys: [a]",
+            "spec.bootstrap.sshAuthorizedKeys[0]",
+        ),
+        (
+            "logs: {host: a.example, protocol: icmp}",
+            "write tcp or udp",
+        ),
+        (
+            "hss: {hostname: a.example, realm: 'x y'}",
+            "spec.bootstrap.hss.realm",
+        ),
+        (
+            "smtp: {host: a.example, sender: nobody}",
+            "spec.bootstrap.smtp.sender",
+        ),
+        (
+            "dnsOverrides: {a.example: 'b c'}",
+            "dnsOverrides[a.example]",
+        ),
+        ("userDataMax: 100", "spec.bootstrap.userDataMax"),
+    ] {
+        let change = format!("spec: {{bootstrap: {{secretRef: {{name: s}}, {rest}}}}}");
+        refused(STACK, &[(&change, &[words])]);
+        let told = told(&changed(STACK, &change));
+        assert!(!told.contains("abc"), "{told}");
+    }
+}
+
+#[test]
+fn what_is_unsafe_or_without_effect_is_warned_of() {
+    for (change, words) in [
+        (
+            "spec: {packages: {keyUrl: 'https://a.example/key'}}",
+            "give `keyFingerprint` as well",
+        ),
+        ("spec: {bootstrap: {secretRef: {name: s}}}", "unsigned"),
+        (
+            "spec: {components: {vellum: {replicas: 2}}}",
+            "spec.components.vellum: has no effect",
+        ),
+        (
+            "spec: {packages: {release: 122}, components: {ralf: {replicas: 2}}}",
+            "spec.components.ralf: has no effect",
+        ),
+    ] {
+        let warnings = admit(&changed(STACK, change), FieldValidation::Strict)
+            .unwrap()
+            .warnings;
+        assert!(
+            warnings.iter().any(|one| one.contains(words)),
+            "{change}: {warnings:?}"
+        );
+    }
+}
+
 #[test]
 fn several_errors_are_told_at_once() {
     let told = told(&changed(

@@ -16,9 +16,13 @@ pub struct Components {
     pub bono: Component,
     /// SIP routers.
     pub sprout: Component,
-    /// HSS mirrors.
+    /// Stores; in the split layout only.
+    pub vellum: Component,
+    /// HSS mirrors; in the classic layout only.
     pub homestead: Component,
-    /// Charging trigger functions.
+    /// Homestead and ralf in one; in the split layout only.
+    pub dime: Component,
+    /// Charging trigger functions; in the classic layout only.
     pub ralf: Component,
     /// XDMS.
     pub homer: Component,
@@ -35,7 +39,9 @@ impl Components {
         match role {
             Role::Bono => &self.bono,
             Role::Sprout => &self.sprout,
+            Role::Vellum => &self.vellum,
             Role::Homestead => &self.homestead,
+            Role::Dime => &self.dime,
             Role::Ralf => &self.ralf,
             Role::Homer => &self.homer,
             Role::Ellis => &self.ellis,
@@ -71,6 +77,19 @@ pub struct Component {
     /// healthy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe: Option<Probe>,
+    /// Numbers that ellis gives out; for ellis only. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<Numbers>,
+}
+
+/// Numbers that ellis gives out, one after another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Numbers {
+    /// The first: digits in quotes, like `"6505550000"`.
+    pub start: String,
+    /// How many.
+    pub count: u32,
 }
 
 impl Default for Component {
@@ -83,6 +102,7 @@ impl Default for Component {
             addresses: Vec::new(),
             anti_affinity: None,
             probe: None,
+            numbers: None,
         }
     }
 }

@@ -1,8 +1,10 @@
 //! `ClearwaterStack`: one Clearwater deployment, as wanted and as found.
 
+mod bootstrap;
 mod component;
 mod drift;
 mod network;
+mod packages;
 mod policy;
 mod status;
 
@@ -10,11 +12,16 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{account::NameRef, meta::resource};
+use super::{account::NameRef, meta::resource, role::Role};
 
-pub use component::{AntiAffinity, Component, Components, Probe, ProbeKind, ProbeVia};
+pub use bootstrap::{
+    BootstrapSpec, HssSpec, KEYS_OF_SECRETS, KEYS_OF_WEIR, LOCAL_KEYS, LogSpec, SmtpSpec,
+    USER_DATA_MAX, is_plain_value,
+};
+pub use component::{AntiAffinity, Component, Components, Numbers, Probe, ProbeKind, ProbeVia};
 pub use drift::{DriftField, DriftMode, DriftPolicy};
 pub use network::{AclSpec, Direction, NetworkSpec, RuleAction, RuleSpec, VpcSpec};
+pub use packages::{Layout, PackagesSpec};
 pub use policy::{DeletionMode, DeletionPolicy, RemediationSpec, Retain, Share, UpdateSpec};
 pub use status::{DriftReport, RoleStatus, StackStatus, StepReport, StepState};
 
@@ -80,6 +87,11 @@ pub struct StackSpec {
     /// out has one machine.
     #[serde(default)]
     pub components: Components,
+    /// How machines become Clearwater's: secrets, settings, clock, resolver, logs. Default: a
+    /// machine gets the packages of its role and its `local_config`, and the rest is the
+    /// operator's business.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<BootstrapSpec>,
     /// When a machine counts as dead, and what may be done about it.
     #[serde(default)]
     pub remediation: RemediationSpec,
@@ -96,6 +108,22 @@ pub struct StackSpec {
     /// What a delete of the stack takes down. Default `Delete`: everything.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+}
+
+impl StackSpec {
+    /// How many machines of a role the stack is to have: none of a role that its layout lacks.
+    #[must_use]
+    pub fn replicas(&self, role: Role) -> u32 {
+        let wanted = match role {
+            Role::Dns => self.dns.mode == DnsMode::Managed,
+            role => self.packages.layout().has(role),
+        };
+        if wanted {
+            self.components.get(role).replicas
+        } else {
+            0
+        }
+    }
 }
 
 /// Points at something of CloudStack's by name or by id; exactly one of the two.
@@ -116,18 +144,6 @@ impl Selector {
             Self::Name(text) | Self::Id(text) => text,
         }
     }
-}
-
-/// Where Clearwater's packages come from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PackagesSpec {
-    /// URL of an apt repository. Clearwater's own went away with the project, so there is no
-    /// default.
-    pub repository: String,
-    /// URL of the key that signs it. Default: none, the repository is trusted as it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key_url: Option<String>,
 }
 
 /// Who serves the stack's names.
