@@ -39,6 +39,14 @@ impl Planner<'_> {
         false
     }
 
+    /// Whether something was missed before, and long enough ago; notes that it is missed if not.
+    pub(super) fn missed_again(&mut self, id: &str) -> bool {
+        let now = self.input.now;
+        let absent = &mut self.plan.ledger.absent;
+        let since = *absent.entry(id.to_owned()).or_insert(now);
+        elapsed(since, now) >= GONE_AFTER
+    }
+
     /// Forgets that something was absent which is there again, or is recorded no longer.
     pub(super) fn notice_returns(&mut self) {
         let (inventory, answers) = (self.input.inventory, self.input.answers);
@@ -80,6 +88,10 @@ fn named_in(question: &Question) -> Option<String> {
 fn recorded(ledger: &Ledger, id: &str) -> bool {
     let is = |known: Option<&str>| known == Some(id);
     is(ledger.vpc.as_ref().map(|vpc| vpc.as_str()))
+        || ledger
+            .pending
+            .iter()
+            .any(|pending| pending.job.as_str() == id)
         || is(ledger.tier.as_ref().map(|tier| tier.as_str()))
         || ledger.strays.iter().any(|stray| stray.as_str() == id)
         || ledger.machines.values().any(|record| {

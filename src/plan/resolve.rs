@@ -265,13 +265,10 @@ impl Planner<'_> {
                 .vms
                 .contains_key(&VmId::new(id))
                 .then(|| id.to_owned()),
-            (Action::CreateVpc { .. }, None)
-            | (Action::CreateAclList { .. } | Action::CreateAffinityGroup { .. }, _) => {
-                match self.made_nevertheless(&pending.action) {
-                    None => return Some(pending),
-                    Some(found) => found,
-                }
-            }
+            (action, _) if known_by_its_mark(action) => match self.made_nevertheless(&pending) {
+                None => return Some(pending),
+                Some(found) => found,
+            },
             (Action::AssociateAddress { .. }, Some(id)) => return self.address_lost(pending, id),
             _ => None,
         };
@@ -319,27 +316,28 @@ impl Planner<'_> {
         true
     }
 
-    /// What a create made whose job cannot be asked, by the mark on it; nothing while that is being
-    /// asked.
-    fn made_nevertheless(&mut self, action: &Action) -> Option<Option<String>> {
-        match action {
+    /// What a create made whose job cannot tell any more, by the mark on it. Nothing while that is
+    /// being asked: one list that lacks it does not decide, since what is made again is there twice.
+    fn made_nevertheless(&mut self, pending: &Pending) -> Option<Option<String>> {
+        let found = match &pending.action {
             Action::CreateVpc { .. } => {
                 let mut marked = self.input.inventory.vpcs_of_stack(self.uid);
-                Some(marked.next().map(|vpc| vpc.id.to_string()))
+                marked.next().map(|vpc| vpc.id.to_string())
             }
             Action::CreateAclList { vpc, .. } => {
                 let marked = self.marked_acl_list(vpc)?;
-                Some(marked.map(|list| list.to_string()))
+                marked.map(|list| list.to_string())
             }
             Action::CreateAffinityGroup { name, .. } => {
-                let Answer::AffinityGroups(groups) = self.ask(Question::AffinityGroups)? else {
-                    return Some(None);
+                let named = match self.ask(Question::AffinityGroups)? {
+                    Answer::AffinityGroups(groups) => groups.iter().find(|row| row.name == *name),
+                    _ => None,
                 };
-                let named = groups.iter().find(|group| group.name == *name);
-                Some(named.map(|group| group.id.to_string()))
+                named.map(|group| group.id.to_string())
             }
-            _ => Some(None),
-        }
+            _ => return Some(None),
+        };
+        (found.is_some() || self.missed_again(pending.job.as_str())).then_some(found)
     }
 
     /// CloudStack knows nothing of the job: the request never arrived, unless it is late, or it
@@ -349,20 +347,24 @@ impl Planner<'_> {
             return Some(pending);
         }
         let command = pending.action.command();
-        match self.made_nevertheless(&pending.action) {
-            None => return Some(pending),
-            Some(Some(found)) => {
-                let message = format!("CloudStack forgot the job of {command}, which worked");
-                self.note(&pending.subject, "JobLost", message);
-                self.took_effect(&pending, Some(&found));
-                return None;
-            }
-            Some(None) => {}
+        let Some(made) = self.made_nevertheless(&pending) else {
+            return Some(pending);
+        };
+        if let Some(found) = made {
+            let message = format!("CloudStack forgot the job of {command}, which worked");
+            self.note(&pending.subject, "JobLost", message);
+            self.took_effect(&pending, Some(&found));
+            return None;
         }
         let message = format!("{command} never arrived; it is sent again");
         self.note(&pending.subject, "RequestLost", message);
         None
     }
+}
+
+/// Whether only a mark in a list tells of what a command made whose job is forgotten.
+fn known_by_its_mark(action: &Action) -> bool {
+    matches!(action, Action::CreateVpc { .. }) || action.made_at_submit()
 }
 
 /// Why a job failed, as the one word that decides how soon it is tried again.

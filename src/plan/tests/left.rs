@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::{None, World, settled};
 use crate::{
-    plan::{Step, plan},
+    plan::{Plan, Step, plan},
     types::{
         action::{Action, Answer, JobOutcome, Question, mark},
         id::{AclId, AffinityGroupId, JobId, OfferingId, ZoneId},
@@ -106,33 +106,59 @@ fn a_tier_that_a_lost_create_left_is_taken_over() {
     assert!(!plan.steps.iter().any(creates), "{:?}", plan.steps);
 }
 
-#[test]
-fn a_vpc_whose_create_is_forgotten_by_cloudstack_is_not_made_twice() {
+/// A stack whose VPC was asked for a minute ago, and CloudStack knows nothing of the job.
+fn vpc_forgotten() -> World {
     let mut world = settled();
-    let vpc = world.ledger.vpc.take();
+    world.ledger.vpc = Option::None;
     let job = JobId::new("forgotten");
-    let create = Action::CreateVpc {
-        name: "ims".to_owned(),
-        display_text: ours(&world),
-        cidr: "10.0.0.0/16".parse().unwrap(),
-        offering: OfferingId::new("offering"),
-        zone: ZoneId::new("zone"),
-    };
     world.ledger.pending.push(Pending {
         subject: "vpc".to_owned(),
-        action: create,
+        action: Action::CreateVpc {
+            name: "ims".to_owned(),
+            display_text: ours(&world),
+            cidr: "10.0.0.0/16".parse().unwrap(),
+            offering: OfferingId::new("offering"),
+            zone: ZoneId::new("zone"),
+        },
         reason: String::new(),
         job: job.clone(),
         since: world.now,
-        resource: None,
+        resource: Option::None,
     });
     world.now += SignedDuration::from_secs(60);
     world.inventory.jobs = Some(BTreeSet::new());
     world.inventory.index();
     let unknown = Answer::Job(JobOutcome::Unknown);
     world.answers.insert(Question::Job(job), unknown);
+    world
+}
+
+fn makes_a_vpc(plan: &Plan) -> bool {
+    let makes = |step: &Step| matches!(step.action, Action::CreateVpc { .. });
+    plan.steps.iter().any(makes)
+}
+
+#[test]
+fn a_vpc_whose_create_is_forgotten_by_cloudstack_is_not_made_twice() {
+    let world = vpc_forgotten();
+    let vpc = world.inventory.vpcs.keys().next().cloned();
     let plan = plan(world.input(&None::default()));
     assert_eq!(plan.ledger.vpc, vpc);
-    let creates = |step: &Step| matches!(step.action, Action::CreateVpc { .. });
-    assert!(!plan.steps.iter().any(creates), "{:?}", plan.steps);
+    assert!(!makes_a_vpc(&plan), "{:?}", plan.steps);
+}
+
+#[test]
+fn a_list_that_lacks_it_once_has_no_vpc_made_again() {
+    let mut world = vpc_forgotten();
+    world.inventory.vpcs.clear();
+    world.inventory.index();
+    let mut later = |seconds: i64| {
+        world.now += SignedDuration::from_secs(seconds);
+        let plan = plan(world.input(&None::default()));
+        world.ledger = plan.ledger.clone();
+        plan
+    };
+    assert!(!makes_a_vpc(&later(0)), "a list may lie once");
+    assert!(!makes_a_vpc(&later(20)));
+    assert!(makes_a_vpc(&later(11)), "it never arrived");
 }

@@ -34,4 +34,8 @@ pub(super) const KEPT: &[(u64, &str)] = &[
         "an address was forgotten while its stack was deleted, as the VM of 73 was",
     ),
     (290, "another one, in a list that was empty three times"),
+    (
+        887,
+        "a VPC whose create was lost or forgotten was made twice, on one list that lacked it",
+    ),
 ];
