@@ -9,7 +9,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::{
     Listing, Store, StoreError,
     backend::{BackendError, Expect, Range},
-    path, read, record, rules, unread,
+    path, record, rules, unread,
 };
 use crate::types::meta::{Object, ObjectKey, ResourceVersion};
 
@@ -79,8 +79,8 @@ impl Store {
         let Range { entries, version } = self.backend.range("").await.map_err(unread)?;
         let entries = entries.into_iter().filter(|(path, _)| path != MARKER.0);
         let records = entries.map(|(path, entry)| Record {
+            object: self.read(&path, &entry),
             path,
-            object: read(&entry),
         });
         Ok((records.collect(), version))
     }
@@ -135,8 +135,9 @@ impl Store {
         }
         let written = stream::iter(keyed)
             .map(|(key, mut object)| async move {
-                let value = record::write(&mut object);
-                let put = self.backend.put(&path(&key), value, Expect::Absent).await;
+                let path = path(&key);
+                let value = record::write(&path, &mut object, self.keys.as_deref())?;
+                let put = self.backend.put(&path, value, Expect::Absent).await;
                 put.map_err(|error| match error {
                     BackendError::Unexpected { .. } => StoreError::AlreadyExists(key),
                     error => unwritten(error),
@@ -166,6 +167,6 @@ impl Store {
     }
 }
 
-fn unwritten(error: BackendError) -> StoreError {
+pub(super) fn unwritten(error: BackendError) -> StoreError {
     StoreError::io("the store cannot be written", error)
 }

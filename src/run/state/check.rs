@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::ledgers;
 use crate::{
-    store::Record,
+    store::{Record, StoreError},
     types::{
         account::CloudAccount,
         admission::{self, ErrorKind, FieldError, FieldValidation},
@@ -137,6 +137,10 @@ pub(super) fn check(records: &[Record]) -> Vec<Finding> {
                     }
                     objects.push((key, object));
                 }
+            }
+            Err(StoreError::Undecrypted { why, remedy, .. }) => {
+                let why = (format!("the record cannot be decrypted: {why}"), *remedy);
+                findings.push(error(&record.path, "", "", why));
             }
             Err(why) => {
                 let source = std::error::Error::source(why).map(ToString::to_string);

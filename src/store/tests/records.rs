@@ -114,12 +114,12 @@ async fn the_present_format_is_recorded() {
 async fn a_record_of_a_later_format_is_refused() {
     let memory = Arc::new(Memory::new(1));
     let path = "machines/default/bono-0";
-    let later = Bytes::from_static(br#"{"format": 2, "object": {"all": "new"}}"#);
+    let later = Bytes::from_static(br#"{"format": 3, "object": {"all": "new"}}"#);
     memory.put(path, later, Expect::Absent).await.unwrap();
     let store = Store::with_backend(memory, clock());
     let refused = store.get(&key("bono-0")).await.unwrap_err();
     let why = refused.source().unwrap().to_string();
-    assert!(why.contains("it has format 2"), "{refused}: {why}");
+    assert!(why.contains("it has format 3"), "{refused}: {why}");
     // Half a list is never returned.
     assert!(store.list(Kind::Machine, None).await.is_err());
 }
