@@ -369,7 +369,10 @@ fn an_object_is_sealed_for_others_to_keep() {
 fn what_is_no_key_is_told_without_being_shown() {
     let told = |text: &str| {
         let error = Keys::read(text).unwrap_err().to_string();
-        assert!(!error.contains("c2VjcmV0") && !error.contains("AQEB"), "{error}");
+        assert!(
+            !error.contains("c2VjcmV0") && !error.contains("AQEB"),
+            "{error}"
+        );
         error.split(';').next().unwrap().to_owned()
     };
     let good = line("a", 1);
