@@ -165,7 +165,7 @@ async fn open(config: &ControllerConfig) -> Result<Opened> {
         keys::judge(&store).await?;
         return Ok(Opened {
             users: store.clone(),
-            store,
+            store: store.passing_over_undecrypted(),
             leadership: None,
         });
     };
@@ -177,7 +177,9 @@ async fn open(config: &ControllerConfig) -> Result<Opened> {
     whole(&users, place).await?;
     keys::judge(&users).await?;
     Ok(Opened {
-        store: Store::with_backend(Arc::new(leadership.backend()), clock).encrypted(keys),
+        store: Store::with_backend(Arc::new(leadership.backend()), clock)
+            .encrypted(keys)
+            .passing_over_undecrypted(),
         users,
         leadership: Some(Arc::new(Leading(leadership))),
     })

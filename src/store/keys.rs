@@ -115,7 +115,7 @@ impl Keys {
         let drawn = || Bytes32::<XChaCha20Poly1305>::try_generate().map_err(undrawn);
         let name: String = drawn()?[..4].iter().map(|b| format!("{b:02x}")).collect();
         let key = Zeroizing::new(<[u8; KEY_BYTES]>::from(drawn()?));
-        let encoded = Zeroizing::new(STANDARD.encode(&*key));
+        let encoded = Zeroizing::new(STANDARD.encode(*key));
         Ok(Zeroizing::new(format!("weir-{name}:{}\n", *encoded)))
     }
 
@@ -255,7 +255,8 @@ pub(super) fn open(keys: Option<&Keys>, path: &str, sealed: &Sealed) -> Result<O
         return Err(unopened(
             path,
             format!("it is encrypted with the key {name}, and {given}"),
-            "give that key as well, in --encryption-key-file or WEIR_ENCRYPTION_KEYS",
+            "give that key as well, in --encryption-key-file or WEIR_ENCRYPTION_KEYS; if it is lost, \
+             `weir state rekey --remove-lost` removes the Secret",
         ));
     };
     let text = key.decrypt(path, sealed).ok_or_else(|| {

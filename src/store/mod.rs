@@ -86,6 +86,8 @@ pub struct Store {
     uids: Uids,
     /// What Secrets are encrypted with; none where they are kept in clear.
     keys: Option<Arc<Keys>>,
+    /// Whether lists leave out what cannot be decrypted.
+    passes_over: bool,
 }
 
 /// Objects as they were together at one version.
@@ -182,14 +184,8 @@ impl Store {
             clock,
             uids: Uids::System,
             keys: None,
+            passes_over: false,
         }
-    }
-
-    /// Encrypts the Secrets that are written from now on, and decrypts those that are read.
-    #[must_use]
-    pub fn encrypted(mut self, keys: Arc<Keys>) -> Self {
-        self.keys = Some(keys);
-        self
     }
 
     /// The keys and values below.
@@ -278,6 +274,9 @@ impl Store {
         let mut items: Vec<Object> = entries
             .iter()
             .map(|(path, entry)| self.read(path, entry))
+            .filter(|read| {
+                !(self.passes_over && matches!(read, Err(StoreError::Undecrypted { .. })))
+            })
             .collect::<Result<_, _>>()?;
         items.sort_by(|a, b| place(&a.metadata).cmp(&place(&b.metadata)));
         Ok(Listing { items, version })
@@ -490,14 +489,6 @@ impl Store {
             Some(object) => Ok(object),
             None => decode(&self.read(path, entry)?),
         }
-    }
-
-    /// Whether what is stored at `path` is as it would be written now.
-    fn current(&self, path: &str, entry: &Entry) -> bool {
-        let Some(keys) = self.keys.as_deref().filter(|_| keys::concerns(path)) else {
-            return true;
-        };
-        record::key(&entry.value).is_some_and(|name| name == keys.first())
     }
 }
 

@@ -1,11 +1,13 @@
-//! Rewriting what is not encrypted with the first key: Secrets of the time before there were keys,
+//! A store with keys, and rewriting what is not encrypted with the first key: Secrets of the time before there were keys,
 //! and those of former keys.
 //!
 //! Each Secret is rewritten by itself, where nobody else has written it meanwhile. A crash leaves
 //! some done and some not; all of them stay readable with the keys that they were readable with.
 
+use std::sync::Arc;
+
 use super::{
-    ATTEMPTS, Store, StoreError,
+    ATTEMPTS, Keys, Store, StoreError,
     backend::{BackendError, Entry, Expect},
     keys, record, unread,
     whole::unwritten,
@@ -27,6 +29,21 @@ pub struct Rekeyed {
 }
 
 impl Store {
+    /// Encrypts the Secrets that are written from now on, and decrypts those that are read.
+    #[must_use]
+    pub fn encrypted(mut self, keys: Arc<Keys>) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// The same store, whose lists leave out what cannot be decrypted: for a loop that is to go on
+    /// with all else, and to which a missing Secret means nothing.
+    #[must_use]
+    pub fn passing_over_undecrypted(mut self) -> Self {
+        self.passes_over = true;
+        self
+    }
+
     /// How the Secrets are kept; changes nothing.
     ///
     /// # Errors
@@ -67,6 +84,28 @@ impl Store {
         Ok(done)
     }
 
+    /// Removes every Secret that no key decrypts, for good, and tells where they were.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]: a part may have been removed.
+    pub async fn remove_lost(&self) -> Result<Vec<String>, StoreError> {
+        let range = self.backend.range(keys::PREFIX).await.map_err(unread)?;
+        let mut removed = Vec::new();
+        for (path, entry) in range.entries {
+            let Err(StoreError::Undecrypted { .. }) = self.read(&path, &entry) else {
+                continue;
+            };
+            let expect = Expect::At(entry.version);
+            match self.backend.remove(&path, expect).await {
+                Ok(_) => removed.push(path),
+                // Somebody wrote or removed it, who could.
+                Err(BackendError::Unexpected { .. }) => {}
+                Err(error) => return Err(unwritten(error)),
+            }
+        }
+        Ok(removed)
+    }
+
     /// Whether it had to be rewritten; none where it was removed meanwhile.
     async fn rewrite(&self, path: &str, mut entry: Entry) -> Result<Option<bool>, Broken> {
         for _ in 0..ATTEMPTS {
@@ -90,6 +129,14 @@ impl Store {
         }
         let why = format!("{path} was written {ATTEMPTS} times meanwhile; try again");
         Err(Broken::Store(StoreError::io("it was not rewritten", why)))
+    }
+
+    /// Whether what is stored at `path` is as it would be written now.
+    pub(super) fn current(&self, path: &str, entry: &Entry) -> bool {
+        let Some(keys) = self.keys.as_deref().filter(|_| keys::concerns(path)) else {
+            return true;
+        };
+        record::key(&entry.value).is_some_and(|name| name == keys.first())
     }
 }
 

@@ -94,7 +94,11 @@ impl Store {
         let (records, version) = self.records().await?;
         let read = records.into_iter().map(|record| {
             let path = record.path;
-            let unreadable = |error| StoreError::io(format!("{path} cannot be read"), error);
+            let unreadable = |error| match error {
+                // It names the path itself.
+                StoreError::Undecrypted { .. } => error,
+                error => StoreError::io(format!("{path} cannot be read"), error),
+            };
             record.object.map_err(unreadable)
         });
         let items = read.collect::<Result<_, _>>()?;

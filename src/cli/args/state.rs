@@ -184,6 +184,9 @@ pub struct RekeyArgs {
     /// Make a new key first, in the state directory.
     #[arg(long, conflicts_with_all = ["store", "encryption_key_file"])]
     pub new_key: bool,
+    /// Remove, for good, Secrets that no key decrypts.
+    #[arg(long)]
+    pub remove_lost: bool,
     /// Whose Secrets.
     #[command(flatten)]
     pub kept: Kept,

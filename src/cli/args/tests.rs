@@ -63,7 +63,7 @@ fn what_one_would_type_is_understood() {
         "weir state fsck -o json",
         "weir state backup monday --state state",
         "weir state export --reveal-secrets",
-        "weir state rekey --new-key",
+        "weir state rekey --new-key --remove-lost",
         "weir state rekey --store etcd://a --encryption-key-file keys",
         "weir completion zsh",
         "weir controller --state d --listen 127.0.0.1:0 --log json",

@@ -197,29 +197,33 @@ fn protection(source: &Source, revealed: bool, backup: bool) -> String {
 
 async fn rekey(args: RekeyArgs) -> Result<Exit> {
     let source = Source::of(args.kept)?;
-    let (done, keys) = source.rekey(args.new_key).await?;
-    let mut text = format!(
-        "{} Secrets of {source} are encrypted with the key {}, {} of them since now\n",
-        done.current,
+    let (done, keys, removed) = source.rekey(args.new_key, args.remove_lost).await?;
+    let mut text = String::new();
+    for path in removed {
+        text.push_str(&format!("removed, as no key decrypts it: {path}\n"));
+    }
+    text.push_str(&format!(
+        "{source}: Secrets encrypted with the key {}: {}, rewritten for it: {}\n",
         keys.first(),
+        done.current,
         done.rewritten
-    );
-    if !done.unreadable.is_empty() {
-        for error in &done.unreadable {
-            text.push_str(&format!("error: {}\n", error.with_causes()));
-        }
-        print(&text)?;
-        return Ok(Exit::Failed);
+    ));
+    for error in &done.unreadable {
+        text.push_str(&format!("error: {}\n", error.with_causes()));
     }
     let former: Vec<_> = keys.names().skip(1).collect();
-    if !former.is_empty() {
+    if !former.is_empty() && done.unreadable.is_empty() {
         text.push_str(&format!(
-            "Only exports and backups from before still need: {}\n",
+            "needed by exports and backups from before alone: {}\n",
             former.join(", ")
         ));
     }
     print(&text)?;
-    Ok(Exit::Done)
+    Ok(if done.unreadable.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }
 
 fn print(text: &str) -> Result<()> {

@@ -231,11 +231,16 @@ impl Source {
         objects.into_iter().map(seal).collect()
     }
 
-    /// Encrypts every Secret with the first key; with one that is made for it, if asked.
+    /// Encrypts every Secret with the first key, or with one that is made for it, and removes what no
+    /// key decrypts, if asked; tells where that was.
     ///
     /// # Errors
     /// It is in use, there is no key, or it cannot be read or written.
-    pub(super) async fn rekey(&self, make: bool) -> Result<(Rekeyed, Arc<Keys>)> {
+    pub(super) async fn rekey(
+        &self,
+        make: bool,
+        remove_lost: bool,
+    ) -> Result<(Rekeyed, Arc<Keys>, Vec<String>)> {
         let clock = Clock::system();
         let store = match &self.etcd {
             // Without history, which would keep what is to go.
@@ -251,8 +256,12 @@ impl Source {
             Some(keys) if !make => Arc::clone(keys),
             _ => keys::make(&self.state)?,
         };
-        let done = store.encrypted(Arc::clone(&keys)).rekey().await?;
-        Ok((done, keys))
+        let store = store.encrypted(Arc::clone(&keys));
+        let removed = match remove_lost {
+            true => store.remove_lost().await?,
+            false => Vec::new(),
+        };
+        Ok((store.rekey().await?, keys, removed))
     }
 
     /// Everything record by record, and whether an import has not ended.

@@ -179,7 +179,8 @@ async fn without_the_right_key_one_secret_is_unreadable_and_nothing_is_lost() {
     assert_eq!(
         told,
         "secrets/default/one cannot be decrypted: it is encrypted with the key a, and only these \
-         are given: b, c; give that key as well, in --encryption-key-file or WEIR_ENCRYPTION_KEYS"
+         are given: b, c; give that key as well, in --encryption-key-file or WEIR_ENCRYPTION_KEYS; if it is \
+         lost, `weir state rekey --remove-lost` removes the Secret"
     );
     assert!(
         why(&store(&memory, &[]), "one")
@@ -201,6 +202,14 @@ async fn without_the_right_key_one_secret_is_unreadable_and_nothing_is_lost() {
         (1, 0, 1)
     );
     assert_eq!(value(&right, "one").await, PLANTED);
+    assert!(other.list(Kind::Secret, None).await.is_err(), "half a list");
+    let loops = other.clone().passing_over_undecrypted();
+    let listed = loops.list(Kind::Secret, None).await.unwrap().items;
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    let removed = other.remove_lost().await.unwrap();
+    assert_eq!(removed, ["secrets/default/one"]);
+    assert_eq!(right.get(&secret_key("one")).await.unwrap(), None);
+    assert_eq!(value(&other, "two").await, "theirs");
 }
 
 #[tokio::test]

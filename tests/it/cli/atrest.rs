@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     etcd::{KEY, KEYS, lab_on, now},
-    lab::{Lab, account, http, run, stack, until},
+    lab::{Lab, account, http, run, run_in, stack, until},
     told::snapshot,
 };
 use crate::store::server;
@@ -176,6 +176,45 @@ fn planted_values_are_nowhere() {
     let again = "state export --reveal-secrets -o - --state new --encryption-key-file";
     let again = lab.weir(&format!("{again} state/encryption-keys")).done();
     assert!(found(again.as_bytes(), VALUE));
+}
+
+#[test]
+fn a_controller_goes_on_without_the_secret_whose_key_is_lost() {
+    let mut lab = Lab::start();
+    lab.apply("default", &stack("ims", "")).done();
+    lab.ready("default", "ims");
+    lab.stop();
+    let file = lab.dir().join("state/encryption-keys");
+    let right = fs::read_to_string(&file).unwrap();
+    fs::write(&file, KEY).unwrap();
+    lab.restart();
+    until("the key is named", || {
+        let log = lab.controller.log();
+        let told = log.contains("a Secret cannot be read") && log.contains("with the key weir-");
+        told.then_some(()).ok_or(log)
+    });
+    let told = lab.weir("get secret cloud-keys").failed(1);
+    assert!(told.contains("and only these are given: first"), "{told}");
+    assert!(lab.weir("get stacks").out.contains("ims"));
+    let other = "apiVersion: v1\nkind: Secret\nmetadata: {name: other}\nstringData: {a: b}\n";
+    lab.apply("default", other).done();
+    lab.weir("get secret other").done();
+    assert!(lab.controller.runs(), "{}", lab.controller.log());
+    lab.stop();
+    let env = format!("{right}{KEY}");
+    lab.restart_in(&[("WEIR_ENCRYPTION_KEYS", &env)]);
+    lab.weir("get secret other").done();
+    lab.weir("scale ims sprout=1").done();
+    lab.ready("default", "ims");
+    let both = [
+        ("WEIR_ENCRYPTION_KEYS", &*env),
+        ("WEIR_ENCRYPTION_KEY_FILE", "x"),
+    ];
+    let told = run_in(lab.dir(), &["state", "fsck"], "", &both).failed(2);
+    assert!(
+        told.contains("are both given: leave one of them out"),
+        "{told}"
+    );
 }
 
 /// Everything in etcd, keys and values.
