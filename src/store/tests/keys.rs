@@ -336,6 +336,15 @@ async fn a_folder_holds_no_value_and_its_history_goes_with_a_rotation() {
     };
     assert_eq!(fresh.rekey().await.unwrap().rewritten, 1);
     drop(fresh);
+    let database = loop {
+        if let Ok(database) = sled::open(dir.path().join("db")) {
+            break database;
+        }
+        std::thread::yield_now();
+    };
+    let kept: Vec<_> = database.scan_prefix("h").keys().collect();
+    assert!(kept.is_empty(), "former values are kept: {kept:?}");
+    drop(database);
     let again = on_disk(dir.path()).encrypted(keys(&[("new", 2)]));
     assert_eq!(value(&again, "one").await, "later-value-91c2");
     let former = again.watch(Kind::Secret, None, ResourceVersion(0));
