@@ -4,9 +4,8 @@
 //! [`Backend`]: `disk` (sled, opened through `folder`), `memory` or `etcd`. The first two serve
 //! readers from a `table` in memory; all of them serve watchers from a `history` in memory.
 //! `record` is how an object is written down, with Secrets encrypted by `keys` and rewritten by
-//! `rekey`, and `whole` is about all of them at once. `lease` is how
-//! one of several controllers on `etcd` or `memory` can be the one that writes, and `lead` how it
-//! becomes and stays that one.
+//! `rekey`, and `whole` is about all of them at once. `lease` is how one of several controllers on
+//! `etcd` or `memory` can be the one that writes, and `lead` how it becomes and stays that one.
 //!
 //! The store does not validate specs, fill in defaults or collect dependents: that is done by
 //! whoever writes.

@@ -1,5 +1,5 @@
-//! A store with keys, and rewriting what is not encrypted with the first key: Secrets of the time before there were keys,
-//! and those of former keys.
+//! A store with keys, and rewriting what is not encrypted with the first of them: Secrets of the time
+//! before there were keys, and those of former keys.
 //!
 //! Each Secret is rewritten by itself, where nobody else has written it meanwhile. A crash leaves
 //! some done and some not; all of them stay readable with the keys that they were readable with.

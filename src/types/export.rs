@@ -311,7 +311,7 @@ mod tests {
         let newer = newer.replacen(env!("CARGO_PKG_VERSION"), "9.9.9", 1);
         assert_eq!(
             told(&newer),
-            "it was written by a newer Weir, 9.9.9 (export format 2; this one reads up to 1): run \
+            "it was written by a newer Weir, 9.9.9 (export format 3; this one reads up to 2): run \
              that version or a later one"
         );
         assert_eq!(

@@ -104,7 +104,8 @@ pub enum StateCommand {
                   weir state export --state /var/lib/weir -o weir.jsonl\n  \
                   weir state export --store etcd://127.0.0.1:2379/weir -o -\n\n\
                   The objects are as they were together at one moment. A controller that runs on \
-                  the directory\nis asked for them. Secrets are encrypted with the first key, which an import needs.")]
+                  the directory\nis asked for them. Secrets are encrypted with the first key, which an import \
+                  needs.")]
 pub struct ExportArgs {
     /// The file, which is written whole or not at all; `-` for standard output. Default: a new
     /// one here, named after the time.
