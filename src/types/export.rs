@@ -315,7 +315,7 @@ mod tests {
              that version or a later one"
         );
         assert_eq!(
-            told(&text.replacen("export 1", "export one", 1)),
+            told(&text.replacen("export 2", "export one", 1)),
             "its format `weir export one` is none that there is: use another copy of it"
         );
         let unread = told(&text.replacen("storeVersion", "versions", 1));
