@@ -20,7 +20,9 @@ pub use sim::{
     Add, BreakArgs, Control, FaultCommand, Listed, OperatorCommand, PlayArgs, ScenarioArgs,
     Settings, SettingsArgs, SimArgs, SimCommand, SimProfile, StateArgs, StopArgs,
 };
-pub use state::{BackupArgs, ExportArgs, FsckArgs, ImportArgs, Kept, StateCommand, StoreArgs};
+pub use state::{
+    BackupArgs, ExportArgs, FsckArgs, ImportArgs, Kept, RekeyArgs, StateCommand, StoreArgs,
+};
 
 /// Keeps Project Clearwater, an IMS core, running on Apache CloudStack.
 #[derive(Debug, Parser)]

@@ -13,6 +13,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    keys,
     leader::{self, Leading},
     state::Place,
 };
@@ -25,7 +26,7 @@ use crate::{
         cloudstack::{CloudStack, CloudStackConfig, Observer},
     },
     controller::{Context, Ids, reconcile, runner},
-    store::{Etcd, EtcdConfig, EtcdFiles, HISTORY, Leadership, Store},
+    store::{Etcd, EtcdConfig, EtcdFiles, HISTORY, Keys, Leadership, Store},
     telemetry::{self, Metrics},
     types::{account::CloudAccountSpec, core::Confidential, stack::ClearwaterStack},
 };
@@ -36,6 +37,9 @@ pub struct ControllerConfig {
     pub state: PathBuf,
     /// The etcd that keeps the objects, if one does.
     pub etcd: Option<EtcdConfig>,
+    /// What Secrets are encrypted with. Where none is given, a state folder has a key of its own,
+    /// and an etcd is refused.
+    pub keys: Option<Arc<Keys>>,
     /// Where its API listens.
     pub listen: SocketAddr,
     /// The time.
@@ -157,22 +161,41 @@ async fn open(config: &ControllerConfig) -> Result<Opened> {
     let Some(etcd) = &config.etcd else {
         let store = Store::open(&config.state, clock)?;
         whole(&store, Place::Folder(&config.state)).await?;
+        let store = store.encrypted(folder_keys(config)?);
+        keys::judge(&store).await?;
         return Ok(Opened {
             users: store.clone(),
-            store,
+            store: store.passing_over_undecrypted(),
             leadership: None,
         });
     };
     let place = Place::Etcd(etcd);
+    let keys = config.keys.clone().ok_or_else(keys::wanted)?;
     let etcd = Arc::new(Etcd::connect(etcd, HISTORY).await?);
     let leadership = Leadership::new(Arc::clone(&etcd) as _, leader::LEASE);
-    let users = Store::with_backend(etcd, clock.clone());
+    let users = Store::with_backend(etcd, clock.clone()).encrypted(Arc::clone(&keys));
     whole(&users, place).await?;
+    keys::judge(&users).await?;
     Ok(Opened {
-        store: Store::with_backend(Arc::new(leadership.backend()), clock),
+        store: Store::with_backend(Arc::new(leadership.backend()), clock)
+            .encrypted(keys)
+            .passing_over_undecrypted(),
         users,
         leadership: Some(Arc::new(Leading(leadership))),
     })
+}
+
+/// The keys that were given, or those of the state folder, which gets one if it has none.
+fn folder_keys(config: &ControllerConfig) -> Result<Arc<Keys>> {
+    if let Some(keys) = &config.keys {
+        return Ok(Arc::clone(keys));
+    }
+    if let Some(keys) = keys::of_folder(&config.state)? {
+        return Ok(keys);
+    }
+    let made = keys::make(&config.state)?;
+    tracing::warn!(file = %keys::file(&config.state).display(), key = made.first(), "{}", keys::MADE);
+    Ok(made)
 }
 
 /// Refuses a store that an import has left half done.
@@ -296,6 +319,7 @@ pub async fn controller(args: ControllerArgs) -> Result<()> {
     let signal = super::stop_on_signal(&mut signals)?;
     let config = ControllerConfig {
         state: args.state,
+        keys: keys::given(args.store.encryption_key_file.as_deref())?,
         etcd: etcd(args.store)?,
         listen: args.listen,
         clock: Clock::system(),

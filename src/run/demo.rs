@@ -109,6 +109,7 @@ impl Stage {
         let controller = Controller::start(ControllerConfig {
             state: state.to_owned(),
             etcd: None,
+            keys: None,
             listen: ([127, 0, 0, 1], 0).into(),
             clock,
             ids: Ids::random(),

@@ -6,6 +6,7 @@
 
 mod controller;
 mod demo;
+mod keys;
 pub mod leader;
 mod live;
 mod sim;

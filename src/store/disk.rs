@@ -100,6 +100,7 @@ impl Disk {
     }
 
     fn over(db: sled::Db, path: &Path, history: usize) -> Result<Self, OpenFailure> {
+        trim(&db, history)?;
         let (table, seal) = load(&db, history)?;
         let file = File::open(path.join("db")).map_err(sled::Error::from)?;
         let mut blobs = Blobs::of(path);
@@ -291,6 +292,29 @@ fn open_sled(path: &Path) -> Result<sled::Db, sled::Error> {
         // Every write is flushed by its writer: there is nothing for a timer to do.
         .flush_every_ms(None)
         .open()
+}
+
+/// Removes changes that a longer history has left behind the last `history` ones.
+fn trim(db: &sled::Db, history: usize) -> Result<(), sled::Error> {
+    let counter = db.get(VERSION)?.and_then(|bytes| read_counter(&bytes));
+    let Some((version, _)) = counter else {
+        return Ok(());
+    };
+    let kept = version.saturating_sub(history as u64) + 1;
+    let mut batch = Batch::default();
+    let mut found = false;
+    for key in db
+        .range([HISTORY].to_vec()..history_key(kept).to_vec())
+        .keys()
+    {
+        batch.remove(key?);
+        found = true;
+    }
+    if found {
+        db.apply_batch(batch)?;
+        db.flush()?;
+    }
+    Ok(())
 }
 
 fn load(db: &sled::Db, history: usize) -> Result<(Table, Seal), OpenFailure> {

@@ -39,6 +39,16 @@ pub enum StoreError {
     /// The request can never be fulfilled as it is; the text names the field.
     #[error("{0}")]
     Invalid(String),
+    /// What is stored there is encrypted with a key that is missing or another, or it was changed.
+    #[error("{path} cannot be decrypted: {why}; {remedy}")]
+    Undecrypted {
+        /// Where it is stored.
+        path: String,
+        /// Which key it is.
+        why: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// The store could not be read or written. A write may have taken effect.
     #[error(transparent)]
     Io(Failure),
@@ -63,7 +73,7 @@ impl StoreError {
             Self::Protected(_) => "Forbidden",
             Self::Expired { .. } => "Expired",
             Self::Invalid(_) => "Invalid",
-            Self::Io(_) => "InternalError",
+            Self::Undecrypted { .. } | Self::Io(_) => "InternalError",
         }
     }
 

@@ -93,6 +93,15 @@ pub(super) fn open(dir: &Path, history: usize, version: u64) -> Result<Disk, Ope
     opened
 }
 
+/// As [`open`], where there is a database.
+pub(super) fn open_existing(dir: &Path, history: usize) -> Result<Disk, OpenError> {
+    let folder = Folder(dir);
+    if folder.format().exists() {
+        return open(dir, history, 0);
+    }
+    Err(folder.absent())
+}
+
 /// Reads what is in the state folder `dir`, and changes nothing there: sled gets a copy, made
 /// while nobody else may open the folder.
 pub(super) fn look(dir: &Path) -> Result<Memory, OpenError> {
@@ -100,10 +109,7 @@ pub(super) fn look(dir: &Path) -> Result<Memory, OpenError> {
     match fs::read_to_string(folder.format()) {
         Ok(text) => folder.check_format(&text)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let absent = || OpenError::Absent {
-                path: dir.to_owned(),
-            };
-            return Err(folder.without_format().unwrap_or_else(absent));
+            return Err(folder.absent());
         }
         Err(error) => return Err(folder.inaccessible(&error)),
     }
@@ -134,6 +140,13 @@ impl Folder<'_> {
 
     fn db(&self) -> PathBuf {
         self.0.join("db")
+    }
+
+    /// Why there is nothing to be read.
+    fn absent(&self) -> OpenError {
+        self.without_format().unwrap_or_else(|| OpenError::Absent {
+            path: self.0.to_owned(),
+        })
     }
 
     /// Makes the folder ours. The format comes last; until then a marker says that a database

@@ -3,9 +3,9 @@
 //! [`Store`] applies Kubernetes' rules to writes (`rules`) and keeps the results in a
 //! [`Backend`]: `disk` (sled, opened through `folder`), `memory` or `etcd`. The first two serve
 //! readers from a `table` in memory; all of them serve watchers from a `history` in memory.
-//! `record` is how an object is written down, and `whole` is about all of them at once. `lease` is how
-//! one of several controllers on `etcd` or `memory` can be the one that writes, and `lead` how it
-//! becomes and stays that one.
+//! `record` is how an object is written down, with Secrets encrypted by `keys` and rewritten by
+//! `rekey`, and `whole` is about all of them at once. `lease` is how one of several controllers on
+//! `etcd` or `memory` can be the one that writes, and `lead` how it becomes and stays that one.
 //!
 //! The store does not validate specs, fill in defaults or collect dependents: that is done by
 //! whoever writes.
@@ -20,11 +20,13 @@ mod error;
 mod etcd;
 mod folder;
 mod history;
+mod keys;
 mod lead;
 mod lease;
 mod memory;
 mod record;
 mod rehearsal;
+mod rekey;
 mod rules;
 mod seal;
 mod table;
@@ -46,9 +48,11 @@ pub use self::{
     error::{Failure, StoreError},
     etcd::{Etcd, EtcdConfig, EtcdError, EtcdFiles},
     folder::OpenError,
+    keys::{Keys, KeysError},
     lead::{Leadership, leader},
     lease::{Fence, Fenced, LeaseId, Leases},
     memory::Memory,
+    rekey::Rekeyed,
     watch::{ChangeKind, Watch, WatchEvent},
     whole::{Record, RestoreError},
 };
@@ -79,6 +83,10 @@ pub struct Store {
     backend: Arc<dyn Backend>,
     clock: Clock,
     uids: Uids,
+    /// What Secrets are encrypted with; none where they are kept in clear.
+    keys: Option<Arc<Keys>>,
+    /// Whether lists leave out what cannot be decrypted.
+    passes_over: bool,
 }
 
 /// Objects as they were together at one version.
@@ -134,6 +142,15 @@ impl Store {
         Ok(Self::with_backend(Arc::new(disk), clock))
     }
 
+    /// As [`Self::open_with_history`], where there is a database.
+    ///
+    /// # Errors
+    /// As for [`Self::open`], and where there is none.
+    pub fn open_existing(dir: &Path, clock: Clock, history: usize) -> Result<Self, OpenError> {
+        let disk = folder::open_existing(dir, history)?;
+        Ok(Self::with_backend(Arc::new(disk), clock))
+    }
+
     /// As [`Self::open`]; a folder that is created begins after `version`, so that versions which
     /// clients know from another store stay older than what comes.
     ///
@@ -165,6 +182,8 @@ impl Store {
             backend,
             clock,
             uids: Uids::System,
+            keys: None,
+            passes_over: false,
         }
     }
 
@@ -196,8 +215,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`]: nothing is known.
     pub async fn get(&self, key: &ObjectKey) -> Result<Option<Object>, StoreError> {
-        let entry = self.backend.get(&path(key)).await.map_err(unread)?;
-        entry.map(|entry| read(&entry)).transpose()
+        let path = path(key);
+        let entry = self.backend.get(&path).await.map_err(unread)?;
+        entry.map(|entry| self.read(&path, &entry)).transpose()
     }
 
     /// The object of that name as its own type.
@@ -211,7 +231,7 @@ impl Store {
     ) -> Result<Option<T>, StoreError> {
         let key = path(&ObjectKey::new(T::KIND, namespace, name));
         let entry = self.backend.get(&key).await.map_err(unread)?;
-        entry.map(|entry| read_as(&entry)).transpose()
+        entry.map(|entry| self.read_as(&key, &entry)).transpose()
     }
 
     /// All objects of a kind, or those in one namespace.
@@ -239,7 +259,9 @@ impl Store {
     async fn typed<T: Resource>(&self, prefix: &str) -> Result<Vec<T>, StoreError> {
         let range = self.backend.range(prefix).await.map_err(unread)?;
         let entries = range.entries.iter();
-        let items: Result<Vec<T>, _> = entries.map(|(_, entry)| read_as(entry)).collect();
+        let items: Result<Vec<T>, _> = entries
+            .map(|(path, entry)| self.read_as(path, entry))
+            .collect();
         let mut items = items?;
         items.sort_by(|a, b| place(a.meta()).cmp(&place(b.meta())));
         Ok(items)
@@ -250,7 +272,10 @@ impl Store {
         let Range { entries, version } = range.map_err(unread)?;
         let mut items: Vec<Object> = entries
             .iter()
-            .map(|(_, entry)| read(entry))
+            .map(|(path, entry)| self.read(path, entry))
+            .filter(|read| {
+                !(self.passes_over && matches!(read, Err(StoreError::Undecrypted { .. })))
+            })
             .collect::<Result<_, _>>()?;
         items.sort_by(|a, b| place(&a.metadata).cmp(&place(&b.metadata)));
         Ok(Listing { items, version })
@@ -342,7 +367,7 @@ impl Store {
         let prefix = prefix(kind, namespace.as_deref());
         let changes = self.backend.watch(&prefix, from);
         let changes = changes.map_err(|error| watch::failure(error, from))?;
-        Ok(Watch::new(changes, from))
+        Ok(Watch::new(changes, from, self.keys.clone()))
     }
 
     /// The version of the last write.
@@ -405,10 +430,18 @@ impl Store {
             let Some(entry) = self.backend.get(&path(key)).await.map_err(unread)? else {
                 return Err(StoreError::NotFound(key.clone()));
             };
-            let stored = read(&entry)?;
+            let stored = self.read(&path(key), &entry)?;
             let expect = Expect::At(entry.version);
             match decide(&stored)? {
-                Outcome::Same => return Ok(Changed::Stored(stored)),
+                Outcome::Same if self.current(&path(key), &entry) => {
+                    return Ok(Changed::Stored(stored));
+                }
+                // Written again as it is, it is encrypted with the present key.
+                Outcome::Same => {
+                    if let Some(object) = self.put(key, stored, expect).await? {
+                        return Ok(Changed::Stored(object));
+                    }
+                }
                 Outcome::Store(next) => {
                     if let Some(object) = self.put(key, next, expect).await? {
                         return Ok(Changed::Stored(object));
@@ -431,8 +464,9 @@ impl Store {
         mut object: Object,
         expect: Expect,
     ) -> Result<Option<Object>, StoreError> {
-        let value = record::write(&mut object);
-        written(self.backend.put(&path(key), value, expect).await, object)
+        let path = path(key);
+        let value = record::write(&path, &mut object, self.keys.as_deref())?;
+        written(self.backend.put(&path, value, expect).await, object)
     }
 
     async fn remove(
@@ -442,6 +476,18 @@ impl Store {
         expect: Expect,
     ) -> Result<Option<Object>, StoreError> {
         written(self.backend.remove(&path(key), expect).await, last)
+    }
+
+    fn read(&self, path: &str, entry: &Entry) -> Result<Object, StoreError> {
+        record::read(path, &entry.value, entry.version, self.keys.as_deref())
+    }
+
+    /// An object as its own type. What cannot be read so is read step by step, which tells why.
+    fn read_as<T: Resource>(&self, path: &str, entry: &Entry) -> Result<T, StoreError> {
+        match record::read_as(&entry.value, entry.version) {
+            Some(object) => Ok(object),
+            None => decode(&self.read(path, entry)?),
+        }
     }
 }
 
@@ -493,18 +539,6 @@ fn written(
 
 fn unread(error: BackendError) -> StoreError {
     StoreError::io("the store cannot be read", error)
-}
-
-fn read(entry: &Entry) -> Result<Object, StoreError> {
-    record::read(&entry.value, entry.version)
-}
-
-/// An object as its own type. What cannot be read so is read step by step, which tells why.
-fn read_as<T: Resource>(entry: &Entry) -> Result<T, StoreError> {
-    match record::read_as(&entry.value, entry.version) {
-        Some(object) => Ok(object),
-        None => decode(&read(entry)?),
-    }
 }
 
 /// The order of lists. That of paths is not quite this one: `/` comes after `-`.

@@ -1,18 +1,27 @@
 //! How an object is written down: JSON that says which format it has.
 //!
 //! `{"format":1,"object":{…}}`, without `metadata.resourceVersion`, which is the version of the
-//! write and known only to the backend. A format is never changed, only followed by the next one:
-//! [`read`] then upgrades what it finds, and `state/records` holds a database of every format for
-//! the test that proves it.
+//! write and known only to the backend; or `{"format":2,"sealed":{…}}`, the same object encrypted.
+//! A format is never changed, only followed by the next one: [`read`] then upgrades what it finds,
+//! and `state/records` holds a database of every format for the test that proves it.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::error::StoreError;
+use super::{
+    error::StoreError,
+    keys::{self, Keys, Sealed},
+};
 use crate::types::meta::{Object, Resource, ResourceVersion};
 
-/// The format in which records are written.
-pub(super) const FORMAT: u32 = 1;
+/// The latest format in which records are written.
+pub(super) const FORMAT: u32 = ENCRYPTED;
+
+/// The format of what may be read by everybody.
+const CLEAR: u32 = 1;
+
+/// The format of Secrets, where there is a key.
+const ENCRYPTED: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Record<T> {
@@ -20,51 +29,90 @@ struct Record<T> {
     object: T,
 }
 
+#[derive(Serialize, Deserialize)]
+struct SealedRecord {
+    format: u32,
+    sealed: Sealed,
+}
+
 #[derive(Deserialize)]
 struct FormatOnly {
     format: u32,
 }
 
-/// Writes an object down, and takes its `resourceVersion` away: it is about to get another.
-pub(super) fn write(object: &mut Object) -> Bytes {
+/// Writes an object down that is stored at `path`, and takes its `resourceVersion` away: it is about
+/// to get another.
+pub(super) fn write(
+    path: &str,
+    object: &mut Object,
+    keys: Option<&Keys>,
+) -> Result<Bytes, StoreError> {
     object.metadata.resource_version.clear();
-    let record = Record {
-        format: FORMAT,
-        object: &*object,
+    let written = match keys {
+        Some(keys) if keys::concerns(path) => serde_json::to_vec(&SealedRecord {
+            format: ENCRYPTED,
+            sealed: keys.seal(path, object)?,
+        }),
+        _ => serde_json::to_vec(&Record {
+            format: CLEAR,
+            object: &*object,
+        }),
     };
-    serde_json::to_vec(&record)
+    Ok(written
         .expect("the members of an object have text keys")
-        .into()
+        .into())
 }
 
-/// Reads an object that was written at `version`.
-pub(super) fn read(record: &[u8], version: ResourceVersion) -> Result<Object, StoreError> {
-    match serde_json::from_slice::<Record<Object>>(record) {
+/// Reads an object that was written at `version` and is stored at `path`.
+pub(super) fn read(
+    path: &str,
+    record: &[u8],
+    version: ResourceVersion,
+    keys: Option<&Keys>,
+) -> Result<Object, StoreError> {
+    let mut object = match serde_json::from_slice::<Record<Object>>(record) {
         Ok(Record {
-            format: FORMAT,
-            mut object,
-        }) => {
-            object.metadata.resource_version = version.to_string();
-            Ok(object)
-        }
-        Ok(Record { format, .. }) => Err(foreign(format)),
-        Err(error) => Err(match serde_json::from_slice::<FormatOnly>(record) {
-            Ok(FormatOnly { format }) if format != FORMAT => foreign(format),
-            _ => StoreError::io("a stored record cannot be read", error),
-        }),
-    }
+            format: CLEAR,
+            object,
+        }) => object,
+        Ok(Record { format, .. }) => return Err(foreign(format)),
+        Err(error) => match format(record) {
+            Some(ENCRYPTED) => {
+                let record: SealedRecord = serde_json::from_slice(record)
+                    .map_err(|error| StoreError::io(UNREAD, error))?;
+                keys::open(keys, path, &record.sealed)?
+            }
+            Some(format) if format != CLEAR => return Err(foreign(format)),
+            _ => return Err(StoreError::io(UNREAD, error)),
+        },
+    };
+    object.metadata.resource_version = version.to_string();
+    Ok(object)
 }
 
 /// Reads an object of a known type in one go; none where that fails, for whatever reason: [`read`]
 /// finds out which.
 pub(super) fn read_as<T: Resource>(record: &[u8], version: ResourceVersion) -> Option<T> {
     let record = serde_json::from_slice::<Record<T>>(record).ok()?;
-    let mut object = (record.format == FORMAT).then_some(record.object)?;
+    let mut object = (record.format == CLEAR).then_some(record.object)?;
     object.meta_mut().resource_version = version.to_string();
     Some(object)
 }
 
+/// The name of the key that a record is encrypted with, if it is.
+pub(super) fn key(record: &[u8]) -> Option<String> {
+    let record = serde_json::from_slice::<SealedRecord>(record).ok()?;
+    Some(record.sealed.key)
+}
+
+const UNREAD: &str = "a stored record cannot be read";
+
+fn format(record: &[u8]) -> Option<u32> {
+    let record = serde_json::from_slice::<FormatOnly>(record).ok()?;
+    Some(record.format)
+}
+
 fn foreign(format: u32) -> StoreError {
     let why = format!("it has format {format}, and this Weir knows formats up to {FORMAT}");
-    StoreError::io("a stored record cannot be read", why)
+    StoreError::io(UNREAD, why)
 }

@@ -11,6 +11,7 @@ use futures_util::{Stream, StreamExt};
 use super::{
     backend::{BackendError, Change, Changes},
     error::StoreError,
+    keys::Keys,
     record,
 };
 use crate::types::meta::{Object, ResourceVersion};
@@ -22,13 +23,14 @@ use crate::types::meta::{Object, ResourceVersion};
 /// `Stream`, a watch yields the error as its last item.
 pub struct Watch {
     changes: Changes,
+    keys: Option<Arc<Keys>>,
     reached: ResourceVersion,
     ended: Option<StoreError>,
     over: bool,
 }
 
 /// What happened to an object.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct WatchEvent {
     /// Whether it came, changed or went.
     pub kind: ChangeKind,
@@ -38,6 +40,7 @@ pub struct WatchEvent {
     /// The version of the write.
     pub version: ResourceVersion,
     change: Arc<Change>,
+    keys: Option<Arc<Keys>>,
 }
 
 impl WatchEvent {
@@ -48,10 +51,18 @@ impl WatchEvent {
     /// # Errors
     /// [`StoreError::Io`] where the record cannot be read.
     pub fn previous(&self) -> Result<Option<Object>, StoreError> {
+        let path = &self.change.key;
         let previous = self.change.previous.as_ref();
         previous
-            .map(|record| record::read(record, self.version))
+            .map(|record| record::read(path, record, self.version, self.keys.as_deref()))
             .transpose()
+    }
+}
+
+impl PartialEq for WatchEvent {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |event: &Self| (event.kind, event.version, Arc::clone(&event.change));
+        parts(self) == parts(other) && self.object == other.object
     }
 }
 
@@ -67,9 +78,10 @@ pub enum ChangeKind {
 }
 
 impl Watch {
-    pub(super) fn new(changes: Changes, from: ResourceVersion) -> Self {
+    pub(super) fn new(changes: Changes, from: ResourceVersion, keys: Option<Arc<Keys>>) -> Self {
         Self {
             changes,
+            keys,
             reached: from,
             ended: None,
             over: false,
@@ -110,7 +122,7 @@ impl Stream for Watch {
             return Poll::Ready(None);
         };
         let event = match change {
-            Ok(change) => event(change),
+            Ok(change) => event(change, self.keys.clone()),
             Err(error) => Err(failure(error, self.reached)),
         };
         match &event {
@@ -138,7 +150,7 @@ pub(super) fn failure(error: BackendError, from: ResourceVersion) -> StoreError 
     }
 }
 
-fn event(change: Arc<Change>) -> Result<WatchEvent, StoreError> {
+fn event(change: Arc<Change>, keys: Option<Arc<Keys>>) -> Result<WatchEvent, StoreError> {
     let (kind, record) = match (&change.value, &change.previous) {
         (Some(value), None) => (ChangeKind::Added, value),
         (Some(value), Some(_)) => (ChangeKind::Modified, value),
@@ -147,8 +159,9 @@ fn event(change: Arc<Change>) -> Result<WatchEvent, StoreError> {
     };
     Ok(WatchEvent {
         kind,
-        object: record::read(record, change.version)?,
+        object: record::read(&change.key, record, change.version, keys.as_deref())?,
         version: change.version,
         change,
+        keys,
     })
 }

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::{
     Listing, Store, StoreError,
     backend::{BackendError, Expect, Range},
-    path, read, record, rules, unread,
+    path, record, rules, unread,
 };
 use crate::types::meta::{Object, ObjectKey, ResourceVersion};
 
@@ -79,8 +79,8 @@ impl Store {
         let Range { entries, version } = self.backend.range("").await.map_err(unread)?;
         let entries = entries.into_iter().filter(|(path, _)| path != MARKER.0);
         let records = entries.map(|(path, entry)| Record {
+            object: self.read(&path, &entry),
             path,
-            object: read(&entry),
         });
         Ok((records.collect(), version))
     }
@@ -94,7 +94,11 @@ impl Store {
         let (records, version) = self.records().await?;
         let read = records.into_iter().map(|record| {
             let path = record.path;
-            let unreadable = |error| StoreError::io(format!("{path} cannot be read"), error);
+            let unreadable = |error| match error {
+                // It names the path itself.
+                StoreError::Undecrypted { .. } => error,
+                error => StoreError::io(format!("{path} cannot be read"), error),
+            };
             record.object.map_err(unreadable)
         });
         let items = read.collect::<Result<_, _>>()?;
@@ -135,8 +139,9 @@ impl Store {
         }
         let written = stream::iter(keyed)
             .map(|(key, mut object)| async move {
-                let value = record::write(&mut object);
-                let put = self.backend.put(&path(&key), value, Expect::Absent).await;
+                let path = path(&key);
+                let value = record::write(&path, &mut object, self.keys.as_deref())?;
+                let put = self.backend.put(&path, value, Expect::Absent).await;
                 put.map_err(|error| match error {
                     BackendError::Unexpected { .. } => StoreError::AlreadyExists(key),
                     error => unwritten(error),
@@ -166,6 +171,6 @@ impl Store {
     }
 }
 
-fn unwritten(error: BackendError) -> StoreError {
+pub(super) fn unwritten(error: BackendError) -> StoreError {
     StoreError::io("the store cannot be written", error)
 }

@@ -1,8 +1,9 @@
 //! The file of an export: all objects of a store, as JSON lines after a line that says what they are.
 //!
 //! The header holds how many objects follow, so that a file that was cut off is known as such. An
-//! object is a line, whole, with uid, status and secrets, but without `metadata.resourceVersion`,
-//! which is the store's. A format is never changed, only followed by the next one.
+//! object is a line, whole, with uid and status, but without `metadata.resourceVersion`, which is the
+//! store's. Since format 2 a Secret may have `sealed` in place of everything but kind, namespace,
+//! name and uid: the same, encrypted. A format is never changed, only followed by the next one.
 
 use std::{collections::HashMap, fmt};
 
@@ -16,14 +17,14 @@ use super::{
 };
 
 /// The format that is written, and the latest that is read.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const FORMAT_WORDS: &str = "weir export ";
 
 /// The first line of an export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Header {
-    /// `weir export 1`.
+    /// `weir export 2`.
     pub format: String,
     /// The version of the Weir that wrote it.
     pub weir: String,
@@ -150,7 +151,7 @@ fn header(line: &str) -> Result<Header, ExportError> {
     let any: Any = serde_json::from_str(line).map_err(|_| none())?;
     let number = any.format.strip_prefix(FORMAT_WORDS).ok_or_else(none)?;
     match number.parse::<u32>() {
-        Ok(FORMAT) => {}
+        Ok(1..=FORMAT) => {}
         Ok(newer) if newer > FORMAT => {
             return Err(whole(format!(
                 "it was written by a newer Weir, {} (export format {newer}; this one reads up to \
@@ -306,15 +307,15 @@ mod tests {
     #[test]
     fn what_is_no_export_of_ours_is_refused() {
         let text = text();
-        let newer = text.replacen("export 1", "export 2", 1);
+        let newer = text.replacen("export 2", "export 3", 1);
         let newer = newer.replacen(env!("CARGO_PKG_VERSION"), "9.9.9", 1);
         assert_eq!(
             told(&newer),
-            "it was written by a newer Weir, 9.9.9 (export format 2; this one reads up to 1): run \
+            "it was written by a newer Weir, 9.9.9 (export format 3; this one reads up to 2): run \
              that version or a later one"
         );
         assert_eq!(
-            told(&text.replacen("export 1", "export one", 1)),
+            told(&text.replacen("export 2", "export one", 1)),
             "its format `weir export one` is none that there is: use another copy of it"
         );
         let unread = told(&text.replacen("storeVersion", "versions", 1));

@@ -34,6 +34,7 @@ async fn controller(state: &Path) -> Controller {
     let config = ControllerConfig {
         state: state.to_owned(),
         etcd: None,
+        keys: None,
         listen: ([127, 0, 0, 1], 0).into(),
         clock: Clock::system(),
         ids: Ids::random(),

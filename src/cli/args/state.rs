@@ -1,5 +1,5 @@
 //! The command line of where a controller keeps its state, and of what works on that: export,
-//! import, fsck, backup.
+//! import, fsck, backup, rekey.
 
 use std::path::PathBuf;
 
@@ -60,6 +60,16 @@ pub struct StoreArgs {
         requires = "store"
     )]
     pub etcd_password_file: Option<PathBuf>,
+    /// The keys that Secrets are encrypted with, a line NAME:KEY each, with 32 bytes in base64: the
+    /// first encrypts, all of them decrypt. $WEIR_ENCRYPTION_KEYS may hold such lines instead.
+    /// Default: a key that is made in `--state`; with an etcd there is none.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WEIR_ENCRYPTION_KEY_FILE",
+        hide_env_values = true
+    )]
+    pub encryption_key_file: Option<PathBuf>,
 }
 
 /// Where a controller keeps what it knows.
@@ -76,7 +86,7 @@ pub struct Kept {
 /// See [`ServerCommand::State`](super::ServerCommand::State).
 #[derive(Clone, Debug, Subcommand)]
 pub enum StateCommand {
-    /// Write all objects to a file, whole: with statuses, the ledger and secrets.
+    /// Write all objects to a file, whole: with statuses, the ledger and encrypted Secrets.
     Export(ExportArgs),
     /// Put the objects of an export into an empty store.
     Import(ImportArgs),
@@ -84,6 +94,8 @@ pub enum StateCommand {
     Fsck(FsckArgs),
     /// Write everything that a restore needs to a new directory.
     Backup(BackupArgs),
+    /// Encrypt all Secrets with the first key.
+    Rekey(RekeyArgs),
 }
 
 /// See [`StateCommand::Export`].
@@ -92,12 +104,16 @@ pub enum StateCommand {
                   weir state export --state /var/lib/weir -o weir.jsonl\n  \
                   weir state export --store etcd://127.0.0.1:2379/weir -o -\n\n\
                   The objects are as they were together at one moment. A controller that runs on \
-                  the directory\nis asked for them. The file holds secrets: only you may read it.")]
+                  the directory\nis asked for them. Secrets are encrypted with the first key, which an import \
+                  needs.")]
 pub struct ExportArgs {
     /// The file, which is written whole or not at all; `-` for standard output. Default: a new
     /// one here, named after the time.
     #[arg(short, long, value_name = "FILE|-")]
     pub output: Option<PathBuf>,
+    /// Write Secrets in plain text.
+    #[arg(long)]
+    pub reveal_secrets: bool,
     /// What is exported.
     #[command(flatten)]
     pub kept: Kept,
@@ -147,7 +163,32 @@ pub struct BackupArgs {
     /// The directory to make; it must not exist.
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
+    /// Write Secrets in plain text.
+    #[arg(long)]
+    pub reveal_secrets: bool,
     /// What is backed up.
+    #[command(flatten)]
+    pub kept: Kept,
+}
+
+/// See [`StateCommand::Rekey`].
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  weir state rekey --new-key --state /var/lib/weir\n  \
+                  weir state rekey --store etcd://127.0.0.1:2379/weir --encryption-key-file keys\n\n\
+                  To rotate keys of a file: write the new one as its first line, restart the \
+                  controllers, run\nthis, and take the old line out. A controller must not run on \
+                  the directory; on an etcd it may.\nBroken off, it can be run again. Exports and \
+                  backups keep needing the keys they were made with."
+)]
+pub struct RekeyArgs {
+    /// Make a new key first, in the state directory.
+    #[arg(long, conflicts_with_all = ["store", "encryption_key_file"])]
+    pub new_key: bool,
+    /// Remove, for good, Secrets that no key decrypts.
+    #[arg(long)]
+    pub remove_lost: bool,
+    /// Whose Secrets.
     #[command(flatten)]
     pub kept: Kept,
 }

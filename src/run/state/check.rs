@@ -4,7 +4,7 @@
 //! knowing, or rights itself.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
 };
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::ledgers;
 use crate::{
-    store::Record,
+    store::{Record, StoreError},
     types::{
         account::CloudAccount,
         admission::{self, ErrorKind, FieldError, FieldValidation},
@@ -105,6 +105,8 @@ pub(super) struct Readable {
     pub(super) machines: BTreeMap<ObjectKey, Machine>,
     pub(super) accounts: BTreeMap<ObjectKey, CloudAccount>,
     pub(super) secrets: BTreeMap<ObjectKey, Secret>,
+    /// Where Secrets are that cannot be decrypted.
+    undecrypted: BTreeSet<String>,
 }
 
 impl Readable {
@@ -137,6 +139,11 @@ pub(super) fn check(records: &[Record]) -> Vec<Finding> {
                     }
                     objects.push((key, object));
                 }
+            }
+            Err(StoreError::Undecrypted { why, remedy, .. }) => {
+                let why = (format!("the record cannot be decrypted: {why}"), *remedy);
+                findings.push(error(&record.path, "", "", why));
+                readable.undecrypted.insert(record.path.clone());
             }
             Err(why) => {
                 let source = std::error::Error::source(why).map(ToString::to_string);
@@ -341,6 +348,11 @@ fn unreachable_account(stack: &ClearwaterStack, readable: &Readable) -> Option<F
         .secrets
         .get(&ObjectKey::new(Kind::Secret, namespace, name))
     else {
+        // It was told of already.
+        let path = format!("{}/{namespace}/{name}", Kind::Secret.plural());
+        if readable.undecrypted.contains(&path) {
+            return None;
+        }
         let why = (
             "there is no such secret",
             "apply it, with apiKey and secretKey",

@@ -27,7 +27,7 @@ use crate::{
     api::files::write_private,
     cli::{
         Exit,
-        args::{BackupArgs, ExportArgs, FsckArgs, ImportArgs, Report, StateCommand},
+        args::{BackupArgs, ExportArgs, FsckArgs, ImportArgs, RekeyArgs, Report, StateCommand},
         fail,
     },
     clock::Clock,
@@ -52,6 +52,7 @@ pub async fn state(command: StateCommand) -> Result<Exit> {
             found.or_else(|error| fail(&error, Exit::Trouble))
         }
         StateCommand::Backup(args) => backup(args).await,
+        StateCommand::Rekey(args) => rekey(args).await,
     }
 }
 
@@ -62,19 +63,19 @@ async fn export(args: ExportArgs) -> Result<Exit> {
         .output
         .unwrap_or_else(|| PathBuf::from(format!("weir-{}.jsonl", now.strftime("%Y%m%dT%H%M%SZ"))));
     if file == Path::new("-") {
-        let text = source.export().await?;
+        let text = source.export(args.reveal_secrets).await?;
         print(&text)?;
         return Ok(Exit::Done);
     }
     files::refuse(&file)?;
-    let text = source.export().await?;
+    let text = source.export(args.reveal_secrets).await?;
     write_private(&file, text.as_bytes())
         .with_context(|| format!("cannot write {}", file.display()))?;
     let count = text.lines().count().saturating_sub(1);
     print(&format!(
-        "{count} objects exported to {}\nIt holds secrets in plain text: keep it where only you \
-         can read it.\n",
-        file.display()
+        "{count} objects exported to {}\n{}\n",
+        file.display(),
+        protection(&source, args.reveal_secrets, false),
     ))?;
     Ok(Exit::Done)
 }
@@ -161,19 +162,68 @@ async fn backup(args: BackupArgs) -> Result<Exit> {
     }
     let state = args.kept.state.clone();
     let source = Source::of(args.kept)?;
-    let text = source.export().await?;
+    let text = source.export(args.reveal_secrets).await?;
     files::backup(directory, &state, &text)
         .with_context(|| format!("cannot write {}", directory.display()))?;
     let count = text.lines().count().saturating_sub(1);
     print(&format!(
         "{count} objects of {source}, and the keys of {}, are in {}\n\
-         It holds secrets in plain text: keep it where only you can read it.\n\
+         {}\n\
          Restore it with: {}\n",
         state.display(),
         directory.display(),
+        protection(&source, args.reveal_secrets, true),
         source.restore(directory, &state),
     ))?;
     Ok(Exit::Done)
+}
+
+/// How the Secrets of an export are protected; a backup has the keys of the folder with it.
+fn protection(source: &Source, revealed: bool, backup: bool) -> String {
+    match source.key() {
+        Some((name, in_folder)) if !revealed => {
+            if in_folder && backup {
+                return format!(
+                    "Its Secrets are encrypted with the key {name}, which is in it as well: keep it \
+                     where only you can read it."
+                );
+            }
+            format!("Its Secrets are encrypted with the key {name}: an import needs it.")
+        }
+        None if !revealed => "There are no Secrets in it.".to_owned(),
+        _ => "It holds secrets in plain text: keep it where only you can read it.".to_owned(),
+    }
+}
+
+async fn rekey(args: RekeyArgs) -> Result<Exit> {
+    let source = Source::of(args.kept)?;
+    let (done, keys, removed) = source.rekey(args.new_key, args.remove_lost).await?;
+    let mut text = String::new();
+    for path in removed {
+        text.push_str(&format!("removed, as no key decrypts it: {path}\n"));
+    }
+    text.push_str(&format!(
+        "{source}: Secrets encrypted with the key {}: {}, rewritten for it: {}\n",
+        keys.first(),
+        done.current,
+        done.rewritten
+    ));
+    for error in &done.unreadable {
+        text.push_str(&format!("error: {}\n", error.with_causes()));
+    }
+    let former: Vec<_> = keys.names().skip(1).collect();
+    if !former.is_empty() && done.unreadable.is_empty() {
+        text.push_str(&format!(
+            "needed by exports and backups from before alone: {}\n",
+            former.join(", ")
+        ));
+    }
+    print(&text)?;
+    Ok(if done.unreadable.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }
 
 fn print(text: &str) -> Result<()> {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
+use jiff::Timestamp;
 
 use super::{
     check::Finding,
@@ -18,11 +19,13 @@ use crate::{
     api::client::{Client, ClientError},
     cli::args::Kept,
     clock::Clock,
-    run::controller,
-    store::{Etcd, EtcdConfig, HISTORY, OpenError, Record, RestoreError, Store, leader},
+    run::{controller, keys},
+    store::{
+        Etcd, EtcdConfig, HISTORY, Keys, OpenError, Record, Rekeyed, RestoreError, Store, leader,
+    },
     types::{
-        export::{self, Export},
-        meta::{Object, ResourceVersion},
+        export::{self, Export, Header},
+        meta::{Kind, Object, ResourceVersion},
     },
 };
 
@@ -81,6 +84,10 @@ pub(super) struct Source {
     etcd: Option<EtcdConfig>,
     /// The etcd as it was typed.
     address: Option<String>,
+    /// The keys that were given, or those of the folder.
+    keys: Option<Arc<Keys>>,
+    /// Whether they were given.
+    given: bool,
 }
 
 /// What was found to be read.
@@ -95,14 +102,35 @@ impl Source {
     /// What the command line means.
     ///
     /// # Errors
-    /// The etcd's address or files make no sense.
+    /// The etcd's address or files make no sense, or the keys cannot be read.
     pub(super) fn of(kept: Kept) -> Result<Self> {
         let address = kept.store.store.clone();
+        let given = keys::given(kept.store.encryption_key_file.as_deref())?;
+        let etcd = controller::etcd(kept.store)?;
+        let keys = match &given {
+            None if etcd.is_none() => keys::of_folder(&kept.state)?,
+            given => given.clone(),
+        };
         Ok(Self {
             state: kept.state,
-            etcd: controller::etcd(kept.store)?,
+            etcd,
             address,
+            keys,
+            given: given.is_some(),
         })
+    }
+
+    /// The name of the key that encrypts, and whether it is in the state folder.
+    pub(super) fn key(&self) -> Option<(&str, bool)> {
+        let keys = self.keys.as_deref()?;
+        Some((keys.first(), !self.given))
+    }
+
+    fn with_keys(&self, store: Store) -> Store {
+        match &self.keys {
+            Some(keys) => store.encrypted(Arc::clone(keys)),
+            None => store,
+        }
     }
 
     fn place(&self) -> Place<'_> {
@@ -116,10 +144,11 @@ impl Source {
         let clock = Clock::system();
         if let Some(config) = &self.etcd {
             let etcd = Etcd::look(config).await?;
-            return Ok(Found::Store(Store::with_backend(Arc::new(etcd), clock)));
+            let store = Store::with_backend(Arc::new(etcd), clock);
+            return Ok(Found::Store(self.with_keys(store)));
         }
         match Store::look(&self.state, clock) {
-            Ok(store) => Ok(Found::Store(store)),
+            Ok(store) => Ok(Found::Store(self.with_keys(store))),
             Err(OpenError::Locked { .. }) => Ok(Found::Told(self.ask().await?)),
             Err(error) => Err(error.into()),
         }
@@ -146,22 +175,30 @@ impl Source {
         })
     }
 
-    /// Everything as a file of an export.
+    /// Everything as a file of an export, with Secrets in plain text if they are to be revealed.
     ///
     /// # Errors
-    /// It cannot be read, or an import into it has not ended.
-    pub(super) async fn export(&self) -> Result<String> {
-        let text = match self.find().await? {
-            Found::Told(text) => text,
+    /// It cannot be read, an import into it has not ended, or there is no key for its Secrets.
+    pub(super) async fn export(&self, reveal: bool) -> Result<String> {
+        let (version, time, objects) = match self.find().await? {
+            Found::Told(text) => {
+                whole(&text).context("the controller gave objects that cannot be read")?
+            }
             Found::Store(store) => {
                 let complete = store.complete().await;
                 complete.map_err(|error| self.place().refused(error))?;
                 let all = store.everything().await.with_context(|| {
                     format!("{self} cannot be exported; `weir state fsck` tells more")
                 })?;
-                export::write(all.version, Clock::system().now(), &all.items)
+                (all.version, Clock::system().now(), all.items)
             }
         };
+        let objects = if reveal {
+            objects
+        } else {
+            self.sealed(objects)?
+        };
+        let text = export::write(version, time, &objects);
         // An export is judged when it is made and not when it is needed. An unsound state is worth
         // keeping all the same.
         if let Err(errors) = export::read(&text) {
@@ -173,6 +210,58 @@ impl Source {
             );
         }
         Ok(text)
+    }
+
+    /// The objects with every Secret encrypted.
+    fn sealed(&self, objects: Vec<Object>) -> Result<Vec<Object>> {
+        let seal = |object: Object| {
+            if object.kind != Kind::Secret.name() {
+                return Ok(object);
+            }
+            let keys = self.keys.as_deref().ok_or_else(|| {
+                anyhow!(
+                    "{self} has Secrets, and there is no key to encrypt them with: give the \
+                     --encryption-key-file or {} of its controller, or write them in plain text \
+                     with --reveal-secrets",
+                    keys::VARIABLE
+                )
+            })?;
+            Ok(keys.sealed(&object)?)
+        };
+        objects.into_iter().map(seal).collect()
+    }
+
+    /// Encrypts every Secret with the first key, or with one that is made for it, and removes what no
+    /// key decrypts, if asked; tells where that was.
+    ///
+    /// # Errors
+    /// It is in use, there is no key, or it cannot be read or written.
+    pub(super) async fn rekey(
+        &self,
+        make: bool,
+        remove_lost: bool,
+    ) -> Result<(Rekeyed, Arc<Keys>, Vec<String>)> {
+        let clock = Clock::system();
+        let store = match &self.etcd {
+            // Without history, which would keep what is to go.
+            None => Store::open_existing(&self.state, clock, 0)?,
+            Some(config) => {
+                self.keys.as_ref().ok_or_else(keys::wanted)?;
+                Store::with_backend(Arc::new(Etcd::connect(config, HISTORY).await?), clock)
+            }
+        };
+        let complete = store.complete().await;
+        complete.map_err(|error| self.place().refused(error))?;
+        let keys = match &self.keys {
+            Some(keys) if !make => Arc::clone(keys),
+            _ => keys::make(&self.state)?,
+        };
+        let store = store.encrypted(Arc::clone(&keys));
+        let removed = match remove_lost {
+            true => store.remove_lost().await?,
+            false => Vec::new(),
+        };
+        Ok((store.rekey().await?, keys, removed))
     }
 
     /// Everything record by record, and whether an import has not ended.
@@ -202,15 +291,22 @@ impl Source {
     /// Puts an export there, where nothing is.
     ///
     /// # Errors
-    /// Somebody uses it, there are objects already, or it cannot be written.
+    /// A Secret cannot be decrypted, somebody uses the place, there are objects already, or it cannot
+    /// be written.
     pub(super) async fn import(&self, export: Export) -> Result<usize> {
         let clock = Clock::system();
+        let open = |object| Keys::unsealed(self.keys.as_deref(), object);
+        let objects = export.objects.into_iter().map(open);
+        let objects: Vec<Object> = objects
+            .collect::<Result<_, _>>()
+            .context("nothing was written")?;
         let store = match &self.etcd {
             None => {
                 let version = ResourceVersion(export.header.store_version);
                 Store::open_after(&self.state, clock, version)?
             }
             Some(config) => {
+                self.keys.as_ref().ok_or_else(keys::wanted)?;
                 let etcd = Etcd::connect(config, HISTORY).await?;
                 if let Some(leader) = leader(&etcd).await? {
                     return Err(anyhow!(
@@ -221,7 +317,15 @@ impl Source {
                 Store::with_backend(Arc::new(etcd), clock)
             }
         };
-        let restored = store.restore(export.objects).await;
+        let keys = match &self.keys {
+            Some(keys) => Arc::clone(keys),
+            None => {
+                // Nobody is left to be told where standard error is closed.
+                let _ = writeln!(io::stderr(), "warning: {}", keys::MADE);
+                keys::make(&self.state)?
+            }
+        };
+        let restored = store.encrypted(keys).restore(objects).await;
         restored.map_err(|error| self.place().refused(error))
     }
 
@@ -230,7 +334,13 @@ impl Source {
         let files = quoted(&backup.join(STATE).join("."));
         let objects = quoted(&backup.join(OBJECTS));
         let into = match &self.address {
-            Some(address) => format!("--store {}", quoted(Path::new(address))),
+            Some(address) => format!(
+                "--store {} --encryption-key-file KEYS",
+                quoted(Path::new(address))
+            ),
+            None if self.given => {
+                format!("--state {} --encryption-key-file KEYS", quoted(state))
+            }
             None => format!("--state {}", quoted(state)),
         };
         format!(
@@ -244,6 +354,22 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.place().fmt(f)
     }
+}
+
+/// What a controller told: at which version, when, and the objects.
+fn whole(text: &str) -> Result<(ResourceVersion, Timestamp, Vec<Object>)> {
+    let (header, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let header: Header = serde_json::from_str(header)?;
+    let objects = rest.lines().map(serde_json::from_str);
+    let objects: Vec<Object> = objects.collect::<Result<_, _>>()?;
+    if objects.len() != header.objects {
+        return Err(anyhow!(
+            "{} objects were announced and {} came",
+            header.objects,
+            objects.len()
+        ));
+    }
+    Ok((ResourceVersion(header.store_version), header.time, objects))
 }
 
 /// The record of an object in a line of an export.

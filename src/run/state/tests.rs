@@ -50,7 +50,7 @@ async fn records_that_cannot_be_read_are_told() {
             "error: namespaces//a: the record cannot be read: expected value at line 1 column 1; \
              restore a backup from before that, since no export can be made",
             "error: namespaces//b: the record cannot be read: it has format 9, and this Weir knows \
-             formats up to 1; restore a backup from before that, since no export can be made",
+             formats up to 2; restore a backup from before that, since no export can be made",
         ]
     );
 }

@@ -1,6 +1,7 @@
 //! The store's promises, each as a test; on sled unless the disk plays no part.
 
 mod folder;
+mod keys;
 mod records;
 mod whole;
 

@@ -16,7 +16,9 @@ use serde_json::Value;
 
 use super::{clock, folder::copy, key, on_disk, version};
 use crate::{
-    store::{Backend, ChangeKind, Expect, Memory, Preconditions, Store, folder, record::FORMAT},
+    store::{
+        Backend, ChangeKind, Expect, Keys, Memory, Preconditions, Store, folder, record::FORMAT,
+    },
     types::{
         account::CloudAccount,
         core::{Event, Lease, Namespace, Secret},
@@ -28,6 +30,9 @@ use crate::{
 
 /// Where the state folder is that [`the_present_format_is_recorded`] is to make a record of.
 const SOURCE: &str = "WEIR_RECORD_STATE";
+
+/// The file with the key of a record's Secrets.
+const KEYS: &str = "encryption-keys";
 
 /// Objects of a kind that are taken over into a record.
 const OF_A_KIND: usize = 3;
@@ -102,6 +107,28 @@ async fn format_1_is_written_on() {
 }
 
 #[tokio::test]
+async fn format_2_has_its_objects_and_a_secret_that_its_key_decrypts() {
+    let dir = recorded(2);
+    let text = fs::read_to_string(dir.path().join(KEYS)).unwrap();
+    let store = on_disk(dir.path());
+    let sealed = store.get_as::<Secret>("default", "demo-keys").await;
+    let why = sealed.unwrap_err().with_causes();
+    assert!(why.contains("and none is given"), "{why}");
+    let store = store.encrypted(Arc::new(Keys::read(&text).unwrap()));
+    let mut found = 0;
+    for kind in Kind::ALL {
+        for object in store.list(kind, None).await.unwrap().items {
+            assert_understood(kind, &object);
+            found += 1;
+        }
+    }
+    assert_eq!(found, 9);
+    let secret: Secret = store.get_as("default", "demo-keys").await.unwrap().unwrap();
+    assert!(secret.data.contains_key("secretKey"), "{secret:?}");
+    assert_eq!(store.at_rest().await.unwrap().current, 1);
+}
+
+#[tokio::test]
 async fn the_present_format_is_recorded() {
     let place = place(FORMAT);
     if let Some(source) = std::env::var_os(SOURCE) {
@@ -114,12 +141,12 @@ async fn the_present_format_is_recorded() {
 async fn a_record_of_a_later_format_is_refused() {
     let memory = Arc::new(Memory::new(1));
     let path = "machines/default/bono-0";
-    let later = Bytes::from_static(br#"{"format": 2, "object": {"all": "new"}}"#);
+    let later = Bytes::from_static(br#"{"format": 3, "object": {"all": "new"}}"#);
     memory.put(path, later, Expect::Absent).await.unwrap();
     let store = Store::with_backend(memory, clock());
     let refused = store.get(&key("bono-0")).await.unwrap_err();
     let why = refused.source().unwrap().to_string();
-    assert!(why.contains("it has format 2"), "{refused}: {why}");
+    assert!(why.contains("it has format 3"), "{refused}: {why}");
     // Half a list is never returned.
     assert!(store.list(Kind::Machine, None).await.is_err());
 }
@@ -203,6 +230,7 @@ async fn record(source: &Path, target: &Path) {
         }
     }
     drop(to);
+    fs::copy(source.join(KEYS), target.join(KEYS)).unwrap();
     let store = on_disk(target);
     let stacks = store.list(Kind::ClearwaterStack, None).await.unwrap().items;
     for word in ["a", "b"] {

@@ -14,8 +14,9 @@ use serde_json::{Map, Value};
 
 use super::{Kind, ObjectKey, ObjectMeta, Resource};
 
-/// Any object, with its metadata read and everything else as it was written.
-#[derive(Clone, Debug, PartialEq)]
+/// Any object, with its metadata read and everything else as it was written. `Debug` shows of a
+/// Secret nothing but which one it is.
+#[derive(Clone, PartialEq)]
 pub struct Object {
     /// Group and version.
     pub api_version: String,
@@ -80,6 +81,27 @@ impl Object {
             metadata: typed.meta().clone(),
             body,
         }
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Object");
+        shown
+            .field(API_VERSION, &self.api_version)
+            .field(KIND, &self.kind);
+        if self.kind == Kind::Secret.name() {
+            // Annotations may hold a copy of the data.
+            let meta = &self.metadata;
+            shown
+                .field("namespace", &meta.namespace)
+                .field("name", &meta.name);
+            return shown.finish_non_exhaustive();
+        }
+        shown
+            .field(METADATA, &self.metadata)
+            .field("body", &self.body)
+            .finish()
     }
 }
 
@@ -177,6 +199,21 @@ mod tests {
         let text = serde_json::to_string(&object).unwrap();
         assert!(text.starts_with("{\"apiVersion\":"), "{text}");
         assert_eq!(serde_json::from_str::<Object>(&text).unwrap(), object);
+    }
+
+    #[test]
+    fn nothing_of_a_secret_is_shown_by_debug() {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "data": {"a": "cGxhbnRlZA=="},
+            "metadata": {"name": "keys", "annotations": {"last-applied": "planted"}},
+        });
+        let secret: Object = serde_json::from_value(secret).unwrap();
+        let shown = format!("{secret:?}");
+        assert!(shown.contains("keys"), "{shown}");
+        assert!(
+            !shown.contains("planted") && !shown.contains("cGxhbnRlZA"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -18,9 +18,14 @@ pub(super) fn now<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(future)
 }
 
+/// Where controllers on an etcd have their encryption keys, and these.
+pub(super) const KEYS: &str = "keys";
+pub(super) const KEY: &str = "first:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n";
+
 pub(super) fn lab_on(etcd: &Server) -> Lab {
     let dir = tempfile::tempdir().unwrap();
-    let words = ["--store", &etcd.address()];
+    fs::write(dir.path().join(KEYS), KEY).unwrap();
+    let words = ["--store", &etcd.address(), "--encryption-key-file", KEYS];
     Lab::with(dir, &["--profile", "lab"], &words)
 }
 
@@ -118,8 +123,12 @@ fn an_etcd_that_is_away_is_told_and_waited_for() {
 fn an_etcd_that_cannot_be_used_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("not.pem"), "scribble\n").unwrap();
+    fs::write(dir.path().join(KEYS), KEY).unwrap();
     let refused: Vec<_> = [
-        "--store etcd://127.0.0.1:1,127.0.0.1:2",
+        "--store etcd://127.0.0.1:1,127.0.0.1:2 --encryption-key-file keys",
+        "--store etcd://127.0.0.1:1",
+        "--store etcd://127.0.0.1:1 --encryption-key-file not.pem",
+        "--store etcd://127.0.0.1:1 --encryption-key-file absent",
         "--store 127.0.0.1:2379",
         "--store etcd://me:secret@127.0.0.1",
         "--store etcd://127.0.0.1/we?ir",

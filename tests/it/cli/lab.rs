@@ -43,9 +43,15 @@ pub(super) struct Server {
 impl Server {
     /// Starts `weir` with these words in `dir`; what it says goes to `NAME.log` there.
     pub(super) fn start(dir: &Path, name: &str, words: &[&str]) -> Self {
+        Self::start_in(dir, name, words, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub(super) fn start_in(dir: &Path, name: &str, words: &[&str], env: &[(&str, &str)]) -> Self {
         let log = dir.join(format!("{name}.log"));
         let file = File::create(&log).unwrap();
         let child = command(dir, words)
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
@@ -206,7 +212,7 @@ impl Lab {
         });
         let words: Vec<_> = controller.iter().map(|word| (*word).to_owned()).collect();
         Self {
-            controller: Self::controller(dir.path(), &words),
+            controller: Self::controller(dir.path(), &words, &[]),
             sim,
             endpoint,
             words,
@@ -214,11 +220,11 @@ impl Lab {
         }
     }
 
-    fn controller(dir: &Path, more: &[String]) -> Server {
+    fn controller(dir: &Path, more: &[String], env: &[(&str, &str)]) -> Server {
         let words = ["controller", "--state", "state", "--listen", "127.0.0.1:0"];
         let more = more.iter().map(String::as_str);
         let words: Vec<_> = words.into_iter().chain(more).collect();
-        let mut server = Server::start(dir, "controller", &words);
+        let mut server = Server::start_in(dir, "controller", &words, env);
         until("the controller answers", || {
             assert!(server.runs(), "{}", server.log());
             let told = run(dir, &["version"], "");
@@ -229,7 +235,12 @@ impl Lab {
 
     /// Starts the controller again, on the same state.
     pub(super) fn restart(&mut self) {
-        self.controller = Self::controller(self.dir.path(), &self.words);
+        self.restart_in(&[]);
+    }
+
+    /// The same, with more in its environment.
+    pub(super) fn restart_in(&mut self, env: &[(&str, &str)]) {
+        self.controller = Self::controller(self.dir.path(), &self.words, env);
     }
 
     /// Stops the controller, in order.

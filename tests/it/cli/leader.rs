@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::{
-    etcd::{lab_on, machines, now},
+    etcd::{KEYS, lab_on, machines, now},
     lab::{Lab, Server, account, run, stack, until},
 };
 use crate::store::server;
@@ -13,7 +13,11 @@ use crate::store::server;
 fn second(lab: &Lab, etcd: &server::Server) -> Server {
     let words = ["controller", "--state", "second", "--listen", "127.0.0.1:0"];
     let address = etcd.address();
-    let words = [&words[..], &["--store", &address]].concat();
+    let words = [
+        &words[..],
+        &["--store", &address, "--encryption-key-file", KEYS],
+    ]
+    .concat();
     let server = Server::start(lab.dir(), "second", &words);
     until("the second one stands by", || {
         let log = server.log();

@@ -11,6 +11,7 @@ mod leader;
 mod told;
 
 mod account;
+mod atrest;
 mod describe;
 mod diff;
 mod etcd;

@@ -3,6 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use super::{
+    etcd::{KEY, KEYS},
     lab::{Lab, run, stack, until},
     told::snapshot,
 };
@@ -46,7 +47,17 @@ fn a_state_that_cannot_be_used_is_refused_and_left_as_it_is() {
         .lines()
         .next()
         .unwrap();
-    let port = refuses(lab.dir(), &["--state", "other", "--listen", taken]);
+    // Without a key of its own, which would be warned of.
+    fs::write(lab.dir().join(KEYS), KEY).unwrap();
+    let words = [
+        "--state",
+        "other",
+        "--listen",
+        taken,
+        "--encryption-key-file",
+        KEYS,
+    ];
+    let port = refuses(lab.dir(), &words);
     assert!(lab.controller.runs(), "the first one goes on");
     lab.weir("get stacks").done();
 

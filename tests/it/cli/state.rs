@@ -84,13 +84,17 @@ fn only_looks(lab: &Lab) {
 #[test]
 fn a_running_and_a_stopped_controller_export_the_same() {
     let mut lab = ready_lab();
-    let told = lab.weir("state export -o running.jsonl").to_string();
+    let told = lab
+        .weir("state export --reveal-secrets -o running.jsonl")
+        .to_string();
     let checked = lab.weir("state fsck").to_string();
-    let piped = lab.weir("state export -o -").done();
+    let piped = lab.weir("state export --reveal-secrets -o -").done();
     let refused = lab.weir("state import running.jsonl").to_string();
     assert_eq!(lab.health("/export").0, 401, "a stranger gets no secrets");
     lab.stop();
-    let stopped = lab.weir("state export -o stopped.jsonl").to_string();
+    let stopped = lab
+        .weir("state export --reveal-secrets -o stopped.jsonl")
+        .to_string();
     let named = lab.weir("state export");
     assert!(named.out.contains("exported to weir-2"), "{named}");
     let rest = [
@@ -184,10 +188,11 @@ fn a_state_moves_to_etcd_and_back_and_nothing_changes() {
     lab.weir("state export -o first.jsonl").done();
     let first = exported_stack(&lab, "first.jsonl");
     let address = etcd.address();
-    let on = |words: &str| format!("state {words} --store {address}");
+    let keys = "state/encryption-keys";
+    let on = |words: &str| format!("state {words} --store {address} --encryption-key-file {keys}");
     let early = lab.weir(&on("fsck")).to_string();
     lab.weir(&on("import first.jsonl")).done();
-    lab.restart_with(&["--store", &address]);
+    lab.restart_with(&["--store", &address, "--encryption-key-file", keys]);
     only_looks(&lab);
     assert_eq!(holdings(&lab), cloud, "nothing was changed");
     let lines = ["fsck", "export -o second.jsonl", "import second.jsonl"];
@@ -211,6 +216,8 @@ fn a_state_moves_to_etcd_and_back_and_nothing_changes() {
     assert_eq!(first["status"]["ledger"], second["status"]["ledger"]);
 
     fs::rename(lab.dir().join("state"), lab.dir().join("old")).unwrap();
+    fs::create_dir(lab.dir().join("state")).unwrap();
+    fs::copy(lab.dir().join("old/encryption-keys"), lab.dir().join(keys)).unwrap();
     lab.weir("state import second.jsonl").done();
     lab.restart_with(&[]);
     only_looks(&lab);
@@ -257,7 +264,7 @@ fn a_file_that_is_no_whole_export_is_refused() {
     let files = [
         ("cut.jsonl", whole[..third].to_owned()),
         ("torn.jsonl", whole[..whole.len() - 20].to_owned()),
-        ("newer.jsonl", whole.replace("export 1", "export 2")),
+        ("newer.jsonl", whole.replace("export 1", "export 3")),
         ("twice.jsonl", whole.replace("n2", "n1")),
         ("uid.jsonl", whole.replace("u2", "u1")),
         ("kind.jsonl", whole.replace("Namespace", "Pod")),
@@ -386,7 +393,7 @@ const DAMAGES: &[Damage] = &[
 fn fsck_finds_each_damage() {
     let mut lab = ready_lab();
     lab.stop();
-    let text = lab.weir("state export -o -").done();
+    let text = lab.weir("state export --reveal-secrets -o -").done();
     let header: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     let mut told = String::new();
     for (index, (name, plant)) in DAMAGES.iter().enumerate() {

@@ -53,7 +53,8 @@ impl fmt::Display for Told {
 }
 
 /// What differs from run to run, and what stands for it in a snapshot.
-const REDACTIONS: [(&str, &str); 10] = [
+const REDACTIONS: [(&str, &str); 11] = [
+    (r"\bweir-[0-9a-f]{8}\b", "<key>"),
     (
         "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
         "<id>",

@@ -2,14 +2,15 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::join_all};
 use serde_json::json;
 use weir::{
     clock::Clock,
     store::{
-        Backend, BackendError, Change, ChangeKind, Changes, Deleted, Entry, Expect, Preconditions,
-        Store, StoreError,
+        Backend, BackendError, Change, ChangeKind, Changes, Deleted, Entry, Expect, Keys,
+        Preconditions, Store, StoreError,
     },
     types::meta::{Kind, Object, ResourceVersion},
 };
@@ -36,6 +37,7 @@ pub(super) async fn keeps(subject: &impl Subject) {
     a_version_is_a_level_for_watches(&*subject.backend("level", HISTORY).await).await;
     what_is_too_old_has_expired(&*subject.backend("expired", 3).await).await;
     an_object_lives_and_dies(subject.backend("object", HISTORY).await).await;
+    a_secret_is_kept_encrypted(subject.backend("secret", HISTORY).await).await;
 }
 
 async fn what_is_written_is_read(backend: &dyn Backend) {
@@ -321,4 +323,51 @@ pub(super) async fn take(watch: &mut Changes, count: usize) -> Vec<Change> {
         taken.push(Change::clone(&next.expect("it goes on").unwrap()));
     }
     taken
+}
+
+/// What the backend has of a Secret shows nothing of it, now and in its history, and goes from one
+/// key to the next.
+async fn a_secret_is_kept_encrypted(backend: Arc<dyn Backend>) {
+    let keys = |bytes: &[u8]| {
+        let lines = bytes.iter().map(|byte| {
+            let key = STANDARD.encode([*byte; 32]);
+            format!("k{byte}:{key}\n")
+        });
+        Arc::new(Keys::read(&lines.collect::<String>()).unwrap())
+    };
+    let under = |bytes: &[u8]| {
+        Store::with_backend(Arc::clone(&backend), Clock::system()).encrypted(keys(bytes))
+    };
+    let secret = |value: &str| -> Object {
+        serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": "one", "namespace": "default"}, "data": {"password": value},
+        }))
+        .unwrap()
+    };
+    let first = under(&[1]);
+    let from = first.version().await.unwrap();
+    let made = first.create(secret("cGxhbnRlZC1vbmU=")).await.unwrap();
+    let changed = first.update(secret("cGxhbnRlZC10d28=")).await.unwrap();
+    assert_eq!(
+        first.get(&made.key().unwrap()).await.unwrap(),
+        Some(changed)
+    );
+    let mut watch = first.watch(Kind::Secret, None, from).unwrap();
+    assert_eq!(watch.next().await.unwrap().object, made);
+    let previous = watch.next().await.unwrap().previous().unwrap().unwrap();
+    assert_eq!(previous.body, made.body);
+    let mut raw = backend.watch("", from).unwrap();
+    for change in take(&mut raw, 2).await {
+        let shown = format!("{change:?}");
+        assert!(!shown.contains("cGxhbnRlZC"), "{shown}");
+    }
+    assert!(under(&[2]).get(&made.key().unwrap()).await.is_err());
+    assert_eq!(under(&[2, 1]).rekey().await.unwrap().rewritten, 1);
+    let last = under(&[2])
+        .get(&made.key().unwrap())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(last.body, secret("cGxhbnRlZC10d28=").body);
 }
