@@ -24,10 +24,8 @@ impl Planner<'_> {
             return false;
         };
         let now = self.input.now;
-        let since = self.plan.ledger.absent.get(&id).copied();
-        let rests = since.is_some_and(|since| elapsed(since, now) < GONE_AFTER);
-        if !rests && self.confirmed_absent(question) {
-            if since.is_some() {
+        if !self.rests(&id) && self.confirmed_absent(question) {
+            if self.plan.ledger.absent.contains_key(&id) {
                 self.plan.ledger.absent.remove(&id);
                 return true;
             }
@@ -39,12 +37,18 @@ impl Planner<'_> {
         false
     }
 
+    /// Whether something was missed so lately that it is no use to look for it again.
+    pub(super) fn rests(&self, id: &str) -> bool {
+        let since = self.plan.ledger.absent.get(id);
+        since.is_some_and(|since| elapsed(*since, self.input.now) < GONE_AFTER)
+    }
+
     /// Whether something was missed before, and long enough ago; notes that it is missed if not.
     pub(super) fn missed_again(&mut self, id: &str) -> bool {
         let now = self.input.now;
         let absent = &mut self.plan.ledger.absent;
-        let since = *absent.entry(id.to_owned()).or_insert(now);
-        elapsed(since, now) >= GONE_AFTER
+        absent.entry(id.to_owned()).or_insert(now);
+        !self.rests(id)
     }
 
     /// Forgets that something was absent which is there again, or is recorded no longer.

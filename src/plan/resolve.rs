@@ -73,6 +73,10 @@ impl Planner<'_> {
         if locked(&pending, inventory) {
             return self.still_running(pending);
         }
+        // What became of its job is known; another list is what is waited for.
+        if self.rests(pending.job.as_str()) {
+            return Some(pending);
+        }
         match &inventory.jobs {
             None => {
                 self.plan.needs_jobs = true;
