@@ -133,7 +133,7 @@ async fn record_answers<K: Connect>(cx: &Context<K>) {
             cx.clock.sleep(Duration::from_millis(10)).await;
         }
         for key in account.unrecorded() {
-            if let Err(error) = record(cx, &account, &key).await {
+            if let Err(error) = Box::pin(record(cx, &account, &key)).await {
                 tracing::warn!(object = %key, error = &error as &dyn std::error::Error, "answers not recorded");
             }
         }
