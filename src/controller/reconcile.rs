@@ -72,6 +72,9 @@ const FRESH: Duration = Duration::from_secs(2);
 /// together.
 const AT_ONCE: Duration = Duration::from_millis(10);
 
+/// How long a round waits for jobs that nothing else tells of.
+const LATE: Duration = Duration::from_secs(5);
+
 /// One round for a stack.
 ///
 /// # Errors
@@ -374,24 +377,14 @@ fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
 /// Time until the next round where nothing wakes the stack: the resync, or the next retry.
 fn pause<K: Connect>(resync: Duration, ledger: &Ledger, cx: &Context<K>) -> Duration {
     let now = cx.clock.now();
-    let retries = ledger.failures.values().map(|failure| failure.retry_after);
-    let soonest = retries.filter(|at| *at > now).min();
-    let retry = soonest.map(|at| at.duration_since(now).unsigned_abs() + AT_ONCE);
+    let until = |at: Timestamp| (at > now).then(|| elapsed(now, at) + AT_ONCE);
+    let failures = ledger.failures.values();
+    let retry = failures.filter_map(|failure| until(failure.retry_after));
+    let missed = ledger.absent.values();
+    let look = missed.filter_map(|since| until(*since + plan::GONE_AFTER));
     let resync = resync + cx.ids.jitter(resync / 10);
-    let late = (!ledger.pending.is_empty()).then_some(Duration::from_secs(5));
-    let absent = ledger
-        .absent
-        .values()
-        .map(|since| *since + plan::GONE_AFTER);
-    let absent = absent
-        .filter(|at| *at > now)
-        .min()
-        .map(|at| elapsed(now, at) + AT_ONCE);
-    [Some(resync), retry, late, absent]
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or(resync)
+    let late = (!ledger.pending.is_empty()).then_some(LATE);
+    retry.chain(look).chain(late).fold(resync, Duration::min)
 }
 
 fn finished(stack: &ClearwaterStack, plan: &Plan, ledger: &Ledger) -> bool {

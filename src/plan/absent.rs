@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::{Planner, remedy::elapsed};
 use crate::types::{
     action::{Answer, Question},
+    id::{AddressId, NetworkId, VmId, VpcId},
     ledger::Ledger,
 };
 
@@ -25,8 +26,7 @@ impl Planner<'_> {
         };
         let now = self.input.now;
         if !self.rests(&id) && self.confirmed_absent(question) {
-            if self.plan.ledger.absent.contains_key(&id) {
-                self.plan.ledger.absent.remove(&id);
+            if self.plan.ledger.absent.remove(&id).is_some() {
                 return true;
             }
             self.plan.ledger.absent.insert(id.clone(), now);
@@ -53,24 +53,24 @@ impl Planner<'_> {
 
     /// Forgets that something was absent which is there again, or is recorded no longer.
     pub(super) fn notice_returns(&mut self) {
+        if self.plan.ledger.absent.is_empty() {
+            return;
+        }
         let (inventory, answers) = (self.input.inventory, self.input.answers);
+        let listed = |id: &str| {
+            inventory.vms.contains_key(&VmId::new(id))
+                || inventory.addresses.contains_key(&AddressId::new(id))
+                || inventory.networks.contains_key(&NetworkId::new(id))
+                || inventory.vpcs.contains_key(&VpcId::new(id))
+        };
+        let present = |id: &str| {
+            answers.iter().any(|(question, answer)| {
+                *answer == Answer::Present && named_in(question).as_deref() == Some(id)
+            })
+        };
         let mut absent = std::mem::take(&mut self.plan.ledger.absent);
         let ledger = &self.plan.ledger;
-        absent.retain(|id, _| recorded(ledger, id));
-        let listed = |id: &str| {
-            inventory.vms.keys().any(|known| known.as_str() == id)
-                || inventory.addresses.keys().any(|known| known.as_str() == id)
-                || inventory.networks.keys().any(|known| known.as_str() == id)
-                || inventory.vpcs.keys().any(|known| known.as_str() == id)
-        };
-        absent.retain(|id, _| !listed(id));
-        let present = |id: &String| {
-            let there = |(question, answer): (&Question, &Answer)| {
-                *answer == Answer::Present && named_in(question).as_ref() == Some(id)
-            };
-            answers.iter().any(there)
-        };
-        absent.retain(|id, _| !present(id));
+        absent.retain(|id, _| recorded(ledger, id) && !listed(id) && !present(id));
         self.plan.ledger.absent = absent;
     }
 }
@@ -99,8 +99,7 @@ fn recorded(ledger: &Ledger, id: &str) -> bool {
         || is(ledger.tier.as_ref().map(|tier| tier.as_str()))
         || ledger.strays.iter().any(|stray| stray.as_str() == id)
         || ledger.machines.values().any(|record| {
-            let own = record.public_address.as_ref();
-            is(own.map(|own| own.id.as_str()))
+            record.holds(&AddressId::new(id))
                 || record.former.iter().any(|former| former.vm.as_str() == id)
         })
 }

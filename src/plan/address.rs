@@ -157,10 +157,7 @@ impl Planner<'_> {
     /// Whether a machine is recorded with an address.
     fn is_held(&self, address: &AddressId) -> bool {
         let mut records = self.plan.ledger.machines.values();
-        records.any(|record| {
-            let own = record.public_address.as_ref();
-            own.is_some_and(|own| own.id == *address)
-        })
+        records.any(|record| record.holds(address))
     }
 
     /// Whether an address was taken for gone and is still on the lease that it had then, which proves

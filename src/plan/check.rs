@@ -133,13 +133,9 @@ fn foreign_acl(acl: &AclId, ledger: &Ledger) -> Option<String> {
 }
 
 fn foreign_address(address: &AddressId, ledger: &Ledger) -> Option<String> {
-    let recorded = ledger.strays.contains(address)
-        || ledger.machines.values().any(|machine| {
-            machine
-                .public_address
-                .as_ref()
-                .is_some_and(|known| known.id == *address)
-        });
+    let mut machines = ledger.machines.values();
+    let recorded =
+        ledger.strays.contains(address) || machines.any(|machine| machine.holds(address));
     (!recorded).then(|| format!("address {address} is not recorded as this stack's"))
 }
 

@@ -306,10 +306,7 @@ impl Planner<'_> {
             return Action::DestroyVm { vm: id, expunge };
         };
         if let Some(nat) = self.input.inventory.addresses_of_vm(&vm.id).next()
-            && record
-                .public_address
-                .as_ref()
-                .is_some_and(|own| own.id == nat.id)
+            && record.holds(&nat.id)
         {
             return Action::DisableStaticNat {
                 address: nat.id.clone(),

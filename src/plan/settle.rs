@@ -263,11 +263,7 @@ fn record_of<'a>(ledger: &'a mut Ledger, vm: &VmId) -> Option<&'a mut MachineRec
 
 fn forget_address(ledger: &mut Ledger, address: &AddressId) {
     for record in ledger.machines.values_mut() {
-        if record
-            .public_address
-            .as_ref()
-            .is_some_and(|known| known.id == *address)
-        {
+        if record.holds(address) {
             record.public_address = None;
         }
     }

@@ -114,13 +114,7 @@ impl Planner<'_> {
         };
         let mut records = ledger.machines.values();
         let recorded = ledger.strays.contains(&row.id)
-            || records.any(|record| {
-                let own = record
-                    .public_address
-                    .as_ref()
-                    .is_some_and(|own| own.id == row.id);
-                own || record.lost_address == Some(row.ip)
-            });
+            || records.any(|record| record.holds(&row.id) || record.lost_address == Some(row.ip));
         // Any could be the one that an unanswered request was given.
         let asked = |action: &Action| matches!(action, Action::AssociateAddress { .. });
         let expected = ledger.pending.iter().any(|pending| asked(&pending.action));

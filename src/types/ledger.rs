@@ -378,6 +378,13 @@ impl Ledger {
 }
 
 impl MachineRecord {
+    /// Whether this is the machine's public address.
+    #[must_use]
+    pub fn holds(&self, address: &AddressId) -> bool {
+        let own = self.public_address.as_ref();
+        own.is_some_and(|own| own.id == *address)
+    }
+
     /// A machine that has nothing yet.
     #[must_use]
     pub fn new(role: Role, index: u32, host_name: String, private_address: Ipv4Addr) -> Self {
