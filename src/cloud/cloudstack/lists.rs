@@ -4,18 +4,17 @@
 //! CloudStack numbers pages by row: if a row goes between two pages, the next one moves up and is
 //! on neither. The total that every page names gives that away, and the list is read again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap, hash_map::Entry};
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
 use super::{
     CloudStack, errors,
     governor::Priority,
     rows::{self, RowError},
     signing::Request,
-    wire::{self, Page},
+    wire::{self, Listed, Page},
 };
 use crate::{
     cloud::{CloudError, CloudEvent, Depth},
@@ -108,15 +107,14 @@ impl CloudStack {
             .with("startdate", since.strftime("%Y-%m-%d %H:%M:%S"))
             .with("page", 1)
             .with("pagesize", PAGE);
-        let content = self.call(request, Priority::Read).await?;
-        let rows: Vec<wire::EventResponse> = read("listEvents", &Page::of(&content, "event").rows)?;
-        let mut events: Vec<CloudEvent> = converted("listEvents", rows)?;
+        let page: Page<wire::EventResponse> = self.page(request, "event", Priority::Read).await?;
+        let mut events: Vec<CloudEvent> = converted("listEvents", page.rows)?;
         events.sort_by_key(|event| event.at);
         Ok(events)
     }
 
     /// A whole list, or an error.
-    pub(super) async fn whole<T: DeserializeOwned>(
+    pub(super) async fn whole<T: Listed>(
         &self,
         request: Request,
         key: &str,
@@ -124,7 +122,7 @@ impl CloudStack {
         self.paged(request, key, Whole::OrError).await
     }
 
-    async fn paged<T: DeserializeOwned>(
+    async fn paged<T: Listed>(
         &self,
         request: Request,
         key: &str,
@@ -134,7 +132,7 @@ impl CloudStack {
         for _ in 0..ATTEMPTS {
             let (rows, count) = self.pages(&request, key).await?;
             if whole == Whole::AsItComes || rows.len() >= count {
-                return read(command, &rows);
+                return Ok(rows);
             }
             tracing::debug!(
                 command,
@@ -149,32 +147,48 @@ impl CloudStack {
         ))
     }
 
-    /// Rows of all pages, each id once, and the count that the last page named.
-    async fn pages(
+    /// Rows of all pages, each id once and as it was told last, and the count that the last page
+    /// named.
+    async fn pages<T: Listed>(
         &self,
         request: &Request,
         key: &str,
-    ) -> Result<(Vec<Box<RawValue>>, usize), CloudError> {
-        let mut rows: BTreeMap<String, Box<RawValue>> = BTreeMap::new();
-        let mut order = Vec::new();
+    ) -> Result<(Vec<T>, usize), CloudError> {
+        let mut rows: Vec<T> = Vec::new();
+        let mut places = HashMap::new();
         let mut count = 0;
         for page in 1..=PAGES_MAX {
             let request = request.clone().with("page", page).with("pagesize", PAGE);
-            let page = Page::of(&self.call(request, Priority::Read).await?, key);
+            let page: Page<T> = self.page(request, key, Priority::Read).await?;
             let last = page.rows.len() < PAGE;
             count = page.count;
             for row in page.rows {
-                let id = wire::id_of(&row);
-                if rows.insert(id.clone(), row).is_none() {
-                    order.push(id);
+                match places.entry(row.id().to_owned()) {
+                    Entry::Occupied(place) => rows[*place.get()] = row,
+                    Entry::Vacant(place) => {
+                        place.insert(rows.len());
+                        rows.push(row);
+                    }
                 }
             }
-            if last || order.len() >= count {
+            if last || rows.len() >= count {
                 break;
             }
         }
-        let rows = order.iter().filter_map(|id| rows.remove(id)).collect();
         Ok((rows, count))
+    }
+
+    /// One answer to a request for a list.
+    pub(super) async fn page<T: DeserializeOwned>(
+        &self,
+        request: Request,
+        key: &str,
+        priority: Priority,
+    ) -> Result<Page<T>, CloudError> {
+        let command = request.command();
+        let content = self.call(request, priority).await?;
+        Page::of(&content, key)
+            .map_err(|unreadable| errors::unreadable(command, &unreadable.what, unreadable.error))
     }
 }
 
@@ -185,17 +199,6 @@ enum Whole {
     OrError,
     /// Whatever came: the list is of things that come and go by themselves.
     AsItComes,
-}
-
-/// Reads rows as responses; one that does not fit fails the list.
-fn read<T: DeserializeOwned>(
-    command: &'static str,
-    rows: &[Box<RawValue>],
-) -> Result<Vec<T>, CloudError> {
-    let one = |row: &RawValue| {
-        wire::parse(row).map_err(|error| errors::unreadable(command, &wire::id_of(row), error))
-    };
-    rows.iter().map(|row| one(row)).collect()
 }
 
 /// Rows in Weir's words; one that does not fit fails the list.

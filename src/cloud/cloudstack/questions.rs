@@ -1,14 +1,8 @@
 //! Answers about single resources and jobs.
 
-use serde_json::value::RawValue;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::{
-    CloudStack, errors,
-    governor::Priority,
-    rows,
-    signing::Request,
-    wire::{self, Page},
-};
+use super::{CloudStack, errors, governor::Priority, rows, signing::Request, wire};
 use crate::{
     cloud::CloudError,
     types::action::{Answer, JobOutcome, Question},
@@ -76,16 +70,20 @@ impl CloudStack {
     }
 
     /// Rows that a list by id gives; none where CloudStack says that there is no such id.
-    async fn by_id(&self, request: Request, key: &str) -> Result<Vec<Box<RawValue>>, CloudError> {
-        match self.call(request, Priority::Change).await {
-            Ok(content) => Ok(Page::of(&content, key).rows),
+    async fn by_id<T: DeserializeOwned>(
+        &self,
+        request: Request,
+        key: &str,
+    ) -> Result<Vec<T>, CloudError> {
+        match self.page(request, key, Priority::Change).await {
+            Ok(page) => Ok(page.rows),
             Err(CloudError::Gone { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }
 
     async fn presence(&self, request: Request, key: &str) -> Result<Answer, CloudError> {
-        let rows = self.by_id(request, key).await?;
+        let rows: Vec<IgnoredAny> = self.by_id(request, key).await?;
         Ok(if rows.is_empty() {
             Answer::Absent
         } else {
@@ -95,15 +93,13 @@ impl CloudStack {
 
     /// An address's id outlives its lease; one that is free or another's is absent.
     async fn address(&self, request: Request) -> Result<Answer, CloudError> {
-        let command = request.command();
-        for row in self.by_id(request, "publicipaddress").await? {
-            let row: rows::IPAddressResponse = wire::parse(&row)
-                .map_err(|error| errors::unreadable(command, "of an address", error))?;
-            if row.is_ours(self.owner.get().map(String::as_str)) {
-                return Ok(Answer::Present);
-            }
-        }
-        Ok(Answer::Absent)
+        let owner = self.owner.get().map(String::as_str);
+        let rows: Vec<rows::IPAddressResponse> = self.by_id(request, "publicipaddress").await?;
+        Ok(if rows.iter().any(|row| row.is_ours(owner)) {
+            Answer::Present
+        } else {
+            Answer::Absent
+        })
     }
 
     /// How a job ended. An unknown job is 431 (recorded, `admin/01`).

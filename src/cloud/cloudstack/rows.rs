@@ -14,7 +14,7 @@ use ipnet::Ipv4Net;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::wire::{date, details, pending, tags};
+use super::wire::{Listed, date, details, pending, tags};
 use crate::types::{
     id::{
         AclId, AclRuleId, AddressId, AffinityGroupId, NetworkId, NicId, OfferingId, TemplateId,
@@ -43,6 +43,12 @@ pub(super) struct VpcResponse {
     jobstatus: Option<u8>,
     /// Whose it is. Without `listall` a list of VPCs holds only the caller's own.
     pub(super) account: Option<String>,
+}
+
+impl Listed for VpcResponse {
+    fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 impl TryFrom<VpcResponse> for Vpc {
@@ -77,6 +83,12 @@ pub(super) struct NetworkResponse {
     tags: Tags,
     jobid: Option<String>,
     jobstatus: Option<u8>,
+}
+
+impl Listed for NetworkResponse {
+    fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 impl TryFrom<NetworkResponse> for Network {
@@ -116,6 +128,12 @@ pub(super) struct NetworkACLItemResponse {
     state: String,
     icmptype: Option<i32>,
     icmpcode: Option<i32>,
+}
+
+impl Listed for NetworkACLItemResponse {
+    fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 impl TryFrom<NetworkACLItemResponse> for AclRule {
@@ -207,6 +225,12 @@ pub(super) struct UserVmResponse {
     created: Option<String>,
     /// Base64, and only there where it was asked for and the VM has any.
     userdata: Option<UserData>,
+}
+
+impl Listed for UserVmResponse {
+    fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 /// User data carries secrets: it is hashed as it is read, and never printed.
@@ -316,6 +340,12 @@ pub(super) struct IPAddressResponse {
     jobstatus: Option<u8>,
     account: Option<String>,
     allocated: Option<String>,
+}
+
+impl Listed for IPAddressResponse {
+    fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 impl IPAddressResponse {

@@ -6,8 +6,12 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, de::value::MapDeserializer};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, value::MapDeserializer},
+};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
@@ -21,17 +25,24 @@ use crate::{
 /// What is inside the envelope of an answer: an object's members, each as it was written. Whoever
 /// knows their types reads them, straight from the text: a look is mostly rows.
 #[derive(Debug)]
-pub(super) struct Content(BTreeMap<String, Box<RawValue>>);
+pub(super) struct Content(BTreeMap<String, Bytes>);
 
 impl Content {
     /// Opens the envelope: the single top-level key of an answer. The key's name is not looked at:
     /// it does not always follow from the command (`restorevmresponse`, `errorresponse`, even
     /// `null`).
-    pub(super) fn of(body: &[u8]) -> Option<Self> {
-        let outer: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(body).ok()?;
-        let mut contents = outer.values();
+    pub(super) fn of(body: &Bytes) -> Option<Self> {
+        type Members<'a> = BTreeMap<String, &'a RawValue>;
+        let outer: BTreeMap<String, Members<'_>> = serde_json::from_slice(body).ok()?;
+        let mut contents = outer.into_values();
         match (contents.next(), contents.next()) {
-            (Some(content), None) => parse(content).ok().map(Self),
+            (Some(members), None) => {
+                let part = |value: &RawValue| body.slice_ref(value.get().as_bytes());
+                let members = members.into_iter();
+                Some(Self(
+                    members.map(|(key, value)| (key, part(value))).collect(),
+                ))
+            }
             _ => None,
         }
     }
@@ -43,8 +54,10 @@ impl Content {
 
     /// Reads all of it as a response. An error names the field that does not fit.
     pub(super) fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
-        let members = self.0.iter().map(|(key, value)| (key.as_str(), &**value));
-        T::deserialize(MapDeserializer::new(members))
+        let members = self.0.iter();
+        let members = members.map(|(key, value)| Ok((key.as_str(), parse::<&RawValue>(value)?)));
+        let members: Vec<_> = members.collect::<Result<_, serde_json::Error>>()?;
+        T::deserialize(MapDeserializer::new(members.into_iter()))
     }
 
     /// Reads a member as a response; one that is not there is read as null.
@@ -52,39 +65,78 @@ impl Content {
         &'a self,
         key: &str,
     ) -> Result<T, serde_json::Error> {
-        parse(self.0.get(key).map_or(RawValue::NULL, |value| value))
+        parse(self.0.get(key).map_or(b"null", |value| value))
     }
 
     /// The id of what it is about: its own, or that of the first object in it that has one.
     pub(super) fn id(&self) -> Option<String> {
-        let inside = || self.0.values().find_map(|value| Ids::of(value).id);
+        let of = |value: &Bytes| parse::<Ids>(value).unwrap_or_default().id;
+        let inside = || self.0.values().find_map(of);
         self.member("id").ok().flatten().or_else(inside)
     }
 }
 
 /// Reads a value as a response. An error names the field that does not fit.
-pub(super) fn parse<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Result<T, serde_json::Error> {
-    serde_json::from_str(value.get())
+fn parse<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(value)
 }
 
 /// One page of a list: `{"count": N, "KEY": [rows]}`; an empty list is `{}`, and a page past the
 /// end has a count but no rows.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(super) struct Page<T> {
     /// How many rows the whole list has.
     pub(super) count: usize,
     /// The rows of this page.
-    pub(super) rows: Vec<Box<RawValue>>,
+    pub(super) rows: Vec<T>,
 }
 
-impl Page {
-    /// Takes a list's answer apart.
-    pub(super) fn of(content: &Content, key: &str) -> Self {
-        Self {
+/// Why a list cannot be read.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    /// The id of the first row that does not fit; the list's key if it is no list at all.
+    pub(super) what: String,
+    pub(super) error: serde_json::Error,
+}
+
+impl<T: DeserializeOwned> Page<T> {
+    /// Reads a list's answer: what has no such key has no rows.
+    ///
+    /// # Errors
+    /// A row does not fit, or what has the key is no list.
+    pub(super) fn of(content: &Content, key: &str) -> Result<Self, Unreadable> {
+        let rows: Result<Option<Vec<T>>, _> = content.member(key);
+        Ok(Self {
             count: content.member("count").unwrap_or(0),
-            rows: content.member(key).unwrap_or_default(),
-        }
+            rows: rows
+                .map_err(|error| Unreadable::of::<T>(content, key, error))?
+                .unwrap_or_default(),
+        })
     }
+}
+
+impl Unreadable {
+    /// Reads once more, row by row, to tell which one it is.
+    fn of<T: DeserializeOwned>(content: &Content, key: &str, error: serde_json::Error) -> Self {
+        let rows: Vec<&RawValue> = content.member(key).unwrap_or_default();
+        let misfit = |row: &&RawValue| {
+            let row = row.get().as_bytes();
+            let error = parse::<T>(row).err()?;
+            let Ids { id, jobid } = parse(row).unwrap_or_default();
+            let what = id.or(jobid).unwrap_or_default();
+            Some(Self { what, error })
+        };
+        rows.iter().find_map(misfit).unwrap_or(Self {
+            what: key.to_owned(),
+            error,
+        })
+    }
+}
+
+/// A row of a list that has pages.
+pub(super) trait Listed: DeserializeOwned {
+    /// What tells it from the other rows of the list.
+    fn id(&self) -> &str;
 }
 
 /// What names a row.
@@ -92,18 +144,6 @@ impl Page {
 struct Ids {
     id: Option<String>,
     jobid: Option<String>,
-}
-
-impl Ids {
-    fn of(row: &RawValue) -> Self {
-        parse(row).unwrap_or_default()
-    }
-}
-
-/// The id of a row, or of a job; empty where there is none.
-pub(super) fn id_of(row: &RawValue) -> String {
-    let Ids { id, jobid } = Ids::of(row);
-    id.or(jobid).unwrap_or_default()
 }
 
 /// What an envelope holds when the command was refused.
@@ -188,6 +228,12 @@ pub(super) struct NetworkACLResponse {
     vpcid: Option<String>,
 }
 
+impl Listed for NetworkACLResponse {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 impl From<NetworkACLResponse> for AclList {
     fn from(row: NetworkACLResponse) -> Self {
         Self {
@@ -210,6 +256,12 @@ pub(super) struct AffinityGroupResponse {
     description: String,
 }
 
+impl Listed for AffinityGroupResponse {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 impl From<AffinityGroupResponse> for AffinityGroup {
     fn from(row: AffinityGroupResponse) -> Self {
         Self {
@@ -226,6 +278,12 @@ impl From<AffinityGroupResponse> for AffinityGroup {
 pub(super) struct AsyncJobResponse {
     jobid: String,
     jobstatus: Option<u8>,
+}
+
+impl Listed for AsyncJobResponse {
+    fn id(&self) -> &str {
+        &self.jobid
+    }
 }
 
 impl AsyncJobResponse {
@@ -272,6 +330,12 @@ pub(super) struct NamedResponse {
     name: String,
 }
 
+impl Listed for NamedResponse {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 impl From<NamedResponse> for Entry {
     fn from(row: NamedResponse) -> Self {
         Self {
@@ -298,9 +362,13 @@ pub(super) struct CapabilitiesResponse {
 mod tests {
     use super::*;
 
+    fn content(body: &str) -> Option<Content> {
+        Content::of(&Bytes::copy_from_slice(body.as_bytes()))
+    }
+
     #[test]
     fn only_a_single_object_is_an_envelope() {
-        let opened = Content::of(br#"{"createvpcresponse":{"id":"a"}}"#).expect("an envelope");
+        let opened = content(r#"{"createvpcresponse":{"id":"a"}}"#).expect("an envelope");
         assert_eq!(opened.id().as_deref(), Some("a"));
         for broken in [
             "",
@@ -312,15 +380,35 @@ mod tests {
             r#"{"a":{"id""#,
             "<html></html>",
         ] {
-            assert!(Content::of(broken.as_bytes()).is_none(), "{broken}");
+            assert!(content(broken).is_none(), "{broken}");
         }
     }
 
     #[test]
     fn an_empty_list_has_neither_count_nor_rows() {
-        let empty = Content::of(br#"{"listvpcsresponse":{}}"#).expect("an envelope");
-        let page = Page::of(&empty, "vpc");
+        let empty = content(r#"{"listvpcsresponse":{}}"#).expect("an envelope");
+        let page: Page<NamedResponse> = Page::of(&empty, "vpc").expect("a list");
         assert_eq!((page.count, page.rows.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_names_the_row_and_is_never_an_empty_one() {
+        let read = |body: &str| {
+            let content = content(body).expect("an envelope");
+            Page::<NamedResponse>::of(&content, "zone").map(|page| page.rows.len())
+        };
+        let fine = r#"{"l":{"count":1,"zone":[{"id":"a","name":"n"}]}}"#;
+        assert_eq!(read(fine).expect("a list"), 1);
+        let second = r#"{"l":{"count":2,"zone":[{"id":"a","name":"n"},{"id":"b","name":7}]}}"#;
+        let wrong = read(second).expect_err("a number is no name");
+        assert_eq!(wrong.what, "b");
+        assert!(
+            wrong.error.to_string().contains("invalid type"),
+            "{}",
+            wrong.error
+        );
+        let no_list = read(r#"{"l":{"count":0,"zone":"none"}}"#).expect_err("no list");
+        assert_eq!(no_list.what, "zone");
     }
 
     #[test]

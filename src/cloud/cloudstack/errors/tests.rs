@@ -355,7 +355,7 @@ fn all_recorded_jobs_are_sorted() {
         let Ok(content) = exchange.open() else {
             continue;
         };
-        let sorted = match outcome(content) {
+        let sorted = match outcome(&content) {
             JobOutcome::Failed { code, .. } => format!("Failed {code}"),
             JobOutcome::Lost { resource: None } => "Lost, of nothing known".to_owned(),
             JobOutcome::Succeeded { resource: None } => "Succeeded, of nothing known".to_owned(),
@@ -376,7 +376,7 @@ fn all_recorded_jobs_are_sorted() {
 
 #[test]
 fn a_job_ends_in_one_of_four_ways() {
-    let ended = |place: &str| outcome(exchange(place).open().unwrap());
+    let ended = |place: &str| outcome(&exchange(place).open().unwrap());
     assert_eq!(ended("admin/02:2"), JobOutcome::Running);
     let vpc = Some("a34370b5-cb2d-4445-bc3a-d442f0be9786".to_owned());
     assert_eq!(ended("admin/02:3"), JobOutcome::Succeeded { resource: vpc });
@@ -482,11 +482,7 @@ fn reply(status: u16, body: &str) -> Reply {
     }
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "it takes what an answer gave"
-)]
-fn outcome(content: Content) -> JobOutcome {
+fn outcome(content: &Content) -> JobOutcome {
     job_outcome(content.read().unwrap()).expect("CloudStack has three job states")
 }
 
