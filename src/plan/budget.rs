@@ -113,7 +113,7 @@ impl Planner<'_> {
             return false;
         };
         match self.input.inventory.vms.get(id).map(|vm| &vm.state) {
-            None => true,
+            None => !self.misses_the_network(),
             Some(VmState::Running) => self.failing_for_long(name, record),
             Some(state) => !state.transitional(),
         }

@@ -103,11 +103,8 @@ impl Planner<'_> {
                     self.wait("vpc", "Confirming", TORN);
                     return;
                 }
-                None if self.confirmed_absent(Question::Vpc(id.clone())) => self.vpc_is_gone(&id),
-                None => {
-                    self.wait("vpc", "Confirming", format!("VPC {id} is not listed"));
-                    return;
-                }
+                None if self.is_gone("vpc", Question::Vpc(id.clone())) => self.vpc_is_gone(&id),
+                None => return,
             }
         }
         let stack = &self.input.stack.metadata;
@@ -181,6 +178,15 @@ impl Planner<'_> {
     fn torn_tier(&self, tier: &NetworkId) -> bool {
         let mut vms = self.input.inventory.vms_in_network(tier);
         vms.any(|vm| !vm.state.dead())
+    }
+
+    /// Whether the network that the machines are recorded in is not listed: whether they are gone is
+    /// found out when it is known what became of that.
+    pub(super) fn misses_the_network(&self) -> bool {
+        let (ledger, listed) = (&self.plan.ledger, self.input.inventory);
+        let (vpc, tier) = (ledger.vpc.as_ref(), ledger.tier.as_ref());
+        vpc.is_some_and(|vpc| !listed.vpcs.contains_key(vpc))
+            || tier.is_some_and(|tier| !listed.networks.contains_key(tier))
     }
 
     /// What was inside a VPC went with it; machines and addresses are confirmed one by one.
@@ -333,8 +339,7 @@ impl Planner<'_> {
                 self.wait("tier", "Confirming", TORN);
                 return;
             }
-            if !self.confirmed_absent(Question::Tier(id.clone())) {
-                self.wait("tier", "Confirming", format!("tier {id} is not listed"));
+            if !self.is_gone("tier", Question::Tier(id.clone())) {
                 return;
             }
             self.tier_is_gone(&id, "deleted");

@@ -461,7 +461,15 @@ fn when_too_many_look_dead_nothing_is_done_to_them() {
 fn a_deleted_vpc_is_made_again_with_all_that_was_in_it() {
     let mut world = settled();
     world.inventory = empty();
+    let before = world.ledger.clone();
+    assert!(world.settle().is_empty(), "one look does not decide");
+    assert_eq!(
+        (&world.ledger.vpc, &world.ledger.tier),
+        (&before.vpc, &before.tier)
+    );
+    absent::later(&mut world);
     world.settle();
+    assert_ne!(world.ledger.vpc, before.vpc);
     assert_eq!(world.inventory.vms.len(), 5);
     assert_eq!(world.inventory.addresses.len(), 2);
 }
@@ -480,6 +488,8 @@ fn a_vpc_whose_tier_is_still_listed_is_not_taken_for_gone() {
     world.inventory = empty();
     let (plan, _) = world.round();
     assert_eq!(plan.held_back, Option::None);
+    world.settle();
+    absent::later(&mut world);
     world.settle();
     assert_eq!(world.inventory.vms.len(), 5);
 }
@@ -500,6 +510,8 @@ fn a_tier_whose_vms_are_still_listed_is_not_taken_for_gone() {
     world.inventory.vms.clear();
     let (plan, _) = world.round();
     assert_eq!(plan.held_back, Option::None);
+    world.settle();
+    absent::later(&mut world);
     world.settle();
     assert_eq!(world.inventory.vms.len(), 5);
 }

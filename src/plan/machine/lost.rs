@@ -39,13 +39,16 @@ impl Planner<'_> {
         if let Some(why) = self.plan.held_back.clone() {
             return view(why);
         }
-        if !self.confirmed_absent(Question::Vm(id.clone())) {
-            self.wait(
-                subject,
-                "Confirming",
-                format!("VM {id} is not listed; asking for it by id"),
-            );
-            return view(format!("VM {id} is not listed; asking for it by id"));
+        let unsure = if self.misses_the_network() {
+            Some(format!("VM {id} is not listed, and neither is its network"))
+        } else if self.confirmed_absent(Question::Vm(id.clone())) {
+            None
+        } else {
+            Some(format!("VM {id} is not listed; asking for it by id"))
+        };
+        if let Some(message) = unsure {
+            self.wait(subject, "Confirming", message.as_str());
+            return view(message);
         }
         let drift = self
             .difference(subject, DriftField::Existence, "exists", "destroyed")

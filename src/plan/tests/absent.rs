@@ -14,7 +14,7 @@ fn deleted() -> World {
     world
 }
 
-fn later(world: &mut World) {
+pub(super) fn later(world: &mut World) {
     world.now += SignedDuration::try_from(GONE_AFTER).unwrap();
 }
 
