@@ -6,6 +6,10 @@
     reason = "a test fails by panicking, and says on standard output what it left out"
 )]
 
+/// A world is made of small objects by the thousand: this spares a seed a quarter of its time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod bootstrap;
 mod brakes;
 mod checklist;

@@ -55,9 +55,6 @@ const GLANCE: Duration = Duration::from_secs(15);
 /// How long a stack may be held back by `maxUnhealthy` before somebody raises it.
 const HELD_BACK_FOR: Duration = Duration::from_secs(900);
 
-/// How long a delete may take before somebody looks for a job that hangs.
-const STUCK_FOR: Duration = Duration::from_secs(1_800);
-
 /// What one world came to.
 pub(super) struct Ended {
     pub(super) seed: u64,
@@ -438,8 +435,9 @@ impl Chaos {
             let deleted = self.world.delete(Kind::ClearwaterStack, name).await;
             deleted.unwrap();
         }
+        let stuck_for = self.fate.stuck_for();
         for name in self.fate.stacks.clone() {
-            if self.world.goes(name, STUCK_FOR).await.is_err() {
+            if self.world.goes(name, stuck_for).await.is_err() {
                 self.tell("somebody restarts the server, where a job hangs");
                 self.world.sim.clear_faults();
                 self.broken(Breakage::RestartManagementServer);

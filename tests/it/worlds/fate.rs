@@ -111,6 +111,15 @@ impl Fate {
         })
     }
 
+    /// How long a delete may take before somebody looks for a job that hangs: mostly soon, now and
+    /// then so late that whatever ends by itself has ended.
+    pub(super) fn stuck_for(&mut self) -> Duration {
+        Duration::from_secs(match self.rng.u32(..8) {
+            0 => 1_800,
+            _ => 240,
+        })
+    }
+
     pub(super) fn incident(&mut self, world: &World, strangers: &Strangers) -> Incident {
         match self.rng.u32(..40) {
             0..8 => Incident::Wound(self.script.wound(world)),
