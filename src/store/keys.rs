@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 use zeroize::Zeroizing;
 
-use super::{error::StoreError, path};
+use super::{error::StoreError, path, rules};
 use crate::types::meta::{Object, ObjectMeta};
 
 /// Bytes of a key.
@@ -285,10 +285,7 @@ fn bound(path: &str) -> String {
 }
 
 fn place(object: &Object) -> Result<String, StoreError> {
-    let key = object.key().map_err(|kind| {
-        StoreError::Invalid(format!("kind: {kind} is not one of the kinds stored here"))
-    })?;
-    Ok(path(&key))
+    rules::known(object).map(|key| path(&key))
 }
 
 fn unopened(path: &str, why: String, remedy: &'static str) -> StoreError {

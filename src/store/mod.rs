@@ -426,14 +426,15 @@ impl Store {
         key: &ObjectKey,
         decide: impl Fn(&Object) -> Result<Outcome, StoreError>,
     ) -> Result<Changed, StoreError> {
+        let path = path(key);
         for _ in 0..ATTEMPTS {
-            let Some(entry) = self.backend.get(&path(key)).await.map_err(unread)? else {
+            let Some(entry) = self.backend.get(&path).await.map_err(unread)? else {
                 return Err(StoreError::NotFound(key.clone()));
             };
-            let stored = self.read(&path(key), &entry)?;
+            let stored = self.read(&path, &entry)?;
             let expect = Expect::At(entry.version);
             match decide(&stored)? {
-                Outcome::Same if self.current(&path(key), &entry) => {
+                Outcome::Same if self.current(&path, &entry) => {
                     return Ok(Changed::Stored(stored));
                 }
                 // Written again as it is, it is encrypted with the present key.

@@ -24,11 +24,16 @@ pub(super) enum Outcome {
     Remove(Object),
 }
 
+/// The key of an object of a kind that is stored here.
+pub(super) fn known(object: &Object) -> Result<ObjectKey, StoreError> {
+    object.key().map_err(|kind| {
+        StoreError::Invalid(format!("kind: {kind} is not one of the kinds stored here"))
+    })
+}
+
 /// Where an object belongs, if it can be stored at all.
 pub(super) fn key(object: &Object) -> Result<ObjectKey, StoreError> {
-    let key = object.key().map_err(|kind| {
-        StoreError::Invalid(format!("kind: {kind} is not one of the kinds stored here"))
-    })?;
+    let key = known(object)?;
     if key.name.is_empty() {
         return invalid("metadata.name: a name is needed");
     }
