@@ -604,6 +604,21 @@ fn w19_one_machine_founds_and_none_founds_twice() {
     assert_eq!(before.image, after.image);
 }
 
+/// A cluster of one is gone with its disk: there is nobody to join.
+#[test]
+fn a_single_member_always_founds() {
+    let none = "{replicas: 0}";
+    let spec = stack(&format!(
+        "spec: {{components: {{bono: {none}, homestead: {none}, homer: {none}, ralf: {none}, \
+         ellis: {none}, sprout: {{replicas: 1}}}}}}"
+    ));
+    let own = address(&spec, Role::Sprout, 0);
+    for founded in [false, true] {
+        let told = Membership::of(&spec, (Role::Sprout, 0, own), &peers(&spec), founded);
+        assert_eq!(told, Membership::Founds(vec![own]));
+    }
+}
+
 #[test]
 fn w20_the_icscf_is_on_and_knows_its_scscf() {
     let sprout = text(&stack("{}"), Role::Sprout, 0);

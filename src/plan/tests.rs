@@ -3,6 +3,7 @@
 mod absent;
 mod budget;
 mod left;
+mod userdata;
 
 use std::collections::BTreeMap;
 
