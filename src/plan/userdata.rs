@@ -56,8 +56,8 @@ impl Planner<'_> {
         self.untold.is_none()
     }
 
-    /// The digests of each machine's user data, by the machine's name. A machine whose user data
-    /// cannot be made is left out, and what is missing is told.
+    /// The digests of each machine's user data, by the machine's name; none where one of them cannot
+    /// be made, and what is missing is told.
     pub(super) fn user_data(&mut self) -> BTreeMap<String, Digests> {
         self.digests(|ledger, wish| ledger.machines.get(&wish.name).cloned())
     }
@@ -85,6 +85,10 @@ impl Planner<'_> {
         for (reason, message) in problems {
             self.untold.get_or_insert_with(|| message.clone());
             self.blocked("spec.bootstrap", reason, message);
+        }
+        // All or none: a stack of which one part is told something new works worse than before.
+        if self.untold.is_some() {
+            all.clear();
         }
         all
     }

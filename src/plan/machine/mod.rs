@@ -29,7 +29,7 @@ struct Case<'a> {
     subject: String,
     wish: &'a MachineWish,
     record: MachineRecord,
-    /// None where it cannot be made.
+    /// None where it cannot be made for all machines.
     user_data: Option<Digests>,
 }
 

@@ -310,6 +310,10 @@ fn running_machines_are_left_alone_and_healed_while_the_secret_is_gone() {
     let commands: Vec<_> = steps.iter().map(|step| step.action.command()).collect();
     assert_eq!(commands, ["startVirtualMachine"], "{steps:#?}");
     assert_eq!(world.round().1, [], "no machine is deployed");
+    // Nor where it is another machine that lacks something.
+    world.secrets = Some(secrets(&json!({"ellisApiKey": null})));
+    let (plan, steps) = world.round();
+    assert_eq!(steps, [], "{:?}", blocked(&plan));
     world.secrets = there;
     let taken = world.settle();
     let deploys = taken.iter().filter(|step| step.starts_with("deploy"));
