@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::json;
 use weir::{
+    bootstrap::Memo,
     plan::{Input, plan, preview::rehearse},
     types::{
         account::Limits,
@@ -32,7 +33,7 @@ fn stack(number: usize) -> ClearwaterStack {
             "packages": {"repository": "http://mirror.example.net/clearwater"},
             "dns": {"mode": "Managed"},
             "network": {
-                "rules": (0..16).map(|n| json!({"protocol": "tcp", "startPort": 7000 + n}))
+                "rules": (0..15).map(|n| json!({"protocol": "tcp", "startPort": 7000 + n}))
                     .collect::<Vec<_>>(),
             },
             "components": {
@@ -64,6 +65,7 @@ pub(crate) struct Fleet {
     pub(crate) inventory: Inventory,
     catalogue: Catalogue,
     limits: Limits,
+    memo: Memo,
 }
 
 impl Fleet {
@@ -74,6 +76,7 @@ impl Fleet {
             inventory: Inventory::default(),
             catalogue: catalogue(),
             limits: Limits::default(),
+            memo: Memo::default(),
         };
         for number in 0..size {
             let stack = stack(number);
@@ -106,6 +109,8 @@ impl Fleet {
             inventory,
             answers: &NO_ANSWERS,
             health: &NO_HEALTH,
+            secrets: None,
+            memo: &self.memo,
             limits: &self.limits,
             began: Timestamp::UNIX_EPOCH,
             now: Timestamp::UNIX_EPOCH,

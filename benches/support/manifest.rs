@@ -13,9 +13,9 @@ pub(crate) const MACHINES: usize = 7;
 /// Rules of its network ACL list.
 pub(crate) const RULES: usize = 27;
 
-/// Rules that the roles bring along: ten ports of bono, ellis and the name server, and one rule
-/// that lets everything out.
-const OWN_RULES: usize = 11;
+/// Rules that the roles bring along: ten ports of bono, ellis and the name server, one rule that lets
+/// everything out, and one that lets ICMP in.
+const OWN_RULES: usize = 12;
 
 /// What CloudStack holds of the stack: a VPC, a tier, an ACL list with its rules, and for each
 /// machine a VM, an address and a static NAT.

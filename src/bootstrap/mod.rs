@@ -9,6 +9,7 @@
 //! - `files`: the scripts, which are the same on every machine; what differs is in
 //!   `/etc/weir/machine`.
 //! - `fit`: how all of it gets below what CloudStack takes as user data.
+//! - `memo`: its digests, for whoever asks often whether they changed.
 //!
 //! **What may change without a new image.** Which machines there are, and whether this one may
 //! found the site's etcd, changes during a machine's life. That is kept in comments at the top
@@ -22,6 +23,7 @@
 mod config;
 mod fit;
 mod layout;
+mod memo;
 mod secrets;
 mod system;
 
@@ -38,6 +40,7 @@ use crate::types::{
 
 pub use fit::digest;
 pub use layout::packages;
+pub use memo::{Digests, Memo, SitePrint};
 pub use secrets::Secrets;
 
 /// Where the machines of each role are: their addresses in the tier, in order.
@@ -68,7 +71,7 @@ pub struct Input<'a> {
 
 /// How a machine comes into the site's etcd. A machine that finds a cluster joins that, whatever
 /// it is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Membership {
     /// It is among those that found the cluster, which all must be told the same.
     Founds(Vec<Ipv4Addr>),
@@ -96,8 +99,8 @@ impl Membership {
         founded: bool,
     ) -> Self {
         let (role, index, own) = machine;
-        let split = spec.packages.layout() == Layout::Split;
-        let member = |role: Role| role != Role::Dns && (!split || role == Role::Vellum);
+        let layout = spec.packages.layout();
+        let member = |role: Role| is_member(role, layout);
         if role == Role::Dns {
             return Self::Apart;
         }
@@ -107,12 +110,20 @@ impl Membership {
         let members = peers.iter().filter(|(role, _)| member(**role));
         let others = members.flat_map(|(_, addresses)| addresses.iter().copied());
         let others = others.filter(|address| *address != own).take(CONTACTS_MAX);
-        if member(role) {
-            Self::Joins(others.collect())
-        } else {
-            Self::Proxies(others.collect())
+        let others: Vec<_> = others.collect();
+        match member(role) {
+            // Without its disk the cluster of one is gone.
+            true if others.is_empty() => Self::Founds(vec![own]),
+            true => Self::Joins(others),
+            false => Self::Proxies(others),
         }
     }
+}
+
+/// Whether machines of a role are members of the site's etcd.
+#[must_use]
+pub fn is_member(role: Role, layout: Layout) -> bool {
+    role != Role::Dns && (layout == Layout::Classic || role == Role::Vellum)
 }
 
 /// Members that a machine is told to ask for the others, or to talk to: one that lives is enough.

@@ -17,7 +17,7 @@ const LENGTH_MIN: usize = 8;
 const TSIG_MIN: usize = 32;
 
 /// Values by key, out of base64, and where they are from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Secrets {
     name: String,
     values: BTreeMap<String, Confidential>,
@@ -39,10 +39,37 @@ impl Secrets {
         let written = written.map(|(key, value)| (key, Some(value.clone())));
         let all = coded.chain(written);
         Self {
-            name: secret.metadata.name.clone(),
+            name: match (&*secret.metadata.namespace, &*secret.metadata.name) {
+                ("", name) => name.to_owned(),
+                (namespace, name) => format!("{namespace}/{name}"),
+            },
             values: all
                 .filter_map(|(key, value)| Some((key.clone(), value?)))
                 .collect(),
+        }
+    }
+
+    /// Values for a rehearsal of a stack whose Secret is not there: whatever is needed, and nobody's.
+    /// They are never sent.
+    #[must_use]
+    pub fn rehearsed() -> Self {
+        let tsig = STANDARD.encode([0; TSIG_MIN]);
+        let keys = [
+            "signupKey",
+            "turnWorkaround",
+            "ellisApiKey",
+            "ellisCookieKey",
+        ];
+        let values = keys.map(|key| {
+            (
+                key.to_owned(),
+                Confidential::new(format!("rehearsed-{key}")),
+            )
+        });
+        let tsig = [("tsigKey".to_owned(), Confidential::new(tsig))];
+        Self {
+            name: String::new(),
+            values: values.into_iter().chain(tsig).collect(),
         }
     }
 

@@ -69,11 +69,6 @@ impl Machine<'_> {
     fn machine(&self) -> String {
         let spec = self.input.spec;
         let packages = &spec.packages;
-        let repository = [&packages.repository, &packages.suite].into_iter();
-        let repository: Vec<&str> = repository
-            .chain(&packages.components)
-            .map(String::as_str)
-            .collect();
         let mut wanted = layout::packages(self.input.role, self.layout).to_vec();
         if !self.bootstrap.ntp_servers.is_empty() {
             wanted.insert(0, "ntp");
@@ -98,7 +93,7 @@ impl Machine<'_> {
                     .unwrap_or_else(|| spec.network.gateway())
                     .to_string(),
             ),
-            ("REPOSITORY", repository.join(" ")),
+            ("REPOSITORY", packages.source()),
             ("KEY_URL", packages.key_url.clone().unwrap_or_default()),
             ("KEY_FINGERPRINT", fingerprint.unwrap_or_default()),
             ("PACKAGES", wanted.join(" ")),

@@ -605,6 +605,87 @@ fn w19_one_machine_founds_and_none_founds_twice() {
 }
 
 #[test]
+fn what_is_remembered_is_forgotten_when_anything_changes() {
+    let (spec, secret) = (stack("{}"), secrets("{}"));
+    let (memo, peers) = (Memo::default(), peers(&spec));
+    let input = Input {
+        spec: &spec,
+        name: "ims-sprout-0",
+        role: Role::Sprout,
+        index: 0,
+        private: address(&spec, Role::Sprout, 0),
+        public: None,
+        peers: &peers,
+        membership: Membership::Joins(vec![address(&spec, Role::Bono, 0)]),
+        secrets: &secret,
+    };
+    let other_spec = stack("spec: {bootstrap: {site: site2}}");
+    let other_secret = secrets("stringData: {signupKey: signup-Yy7u55}");
+    let mut other_peers = peers.clone();
+    other_peers.get_mut(&Role::Dns).unwrap()[0] = Ipv4Addr::new(10, 0, 0, 99);
+    let variants = [
+        input.clone(),
+        Input {
+            spec: &other_spec,
+            ..input.clone()
+        },
+        Input {
+            secrets: &other_secret,
+            ..input.clone()
+        },
+        Input {
+            peers: &other_peers,
+            ..input.clone()
+        },
+        Input {
+            name: "ims-sprout-9",
+            ..input.clone()
+        },
+        Input {
+            index: 1,
+            ..input.clone()
+        },
+        Input {
+            private: Ipv4Addr::new(10, 0, 0, 98),
+            ..input.clone()
+        },
+        Input {
+            public: Some(Ipv4Addr::new(203, 0, 113, 7)),
+            ..input.clone()
+        },
+        Input {
+            membership: Membership::Apart,
+            ..input
+        },
+    ];
+    let mut seen = BTreeSet::new();
+    for _ in 0..2 {
+        for (place, input) in variants.iter().enumerate() {
+            let site = SitePrint::of(input.spec, input.secrets, input.peers);
+            let digests = memo.digests(site, input).unwrap();
+            assert_eq!(digests.hash, render(input).unwrap().hash, "variant {place}");
+            seen.insert(digests.hash);
+        }
+    }
+    assert_eq!(seen.len(), variants.len());
+}
+
+/// A cluster of one is gone with its disk: there is nobody to join.
+#[test]
+fn a_single_member_always_founds() {
+    let none = "{replicas: 0}";
+    let spec = stack(&format!(
+        "spec: {{components: {{bono: {none}, homestead: {none}, homer: {none}, ralf: {none}, \
+         ellis: {none}, sprout: {{replicas: 1}}}}}}"
+    ));
+    let own = address(&spec, Role::Sprout, 0);
+    for founded in [false, true] {
+        let told = Membership::of(&spec, (Role::Sprout, 0, own), &peers(&spec), founded);
+        assert_eq!(told, Membership::Founds(vec![own]));
+    }
+}
+
+#[test]
 fn w20_the_icscf_is_on_and_knows_its_scscf() {
     let sprout = text(&stack("{}"), Role::Sprout, 0);
     let shared = file(&sprout, "/etc/weir/shared_config");

@@ -29,7 +29,10 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc;
 
-use crate::{clock::Clock, cloud::Connect, store::Store, telemetry::Metrics, types::id::JobId};
+use crate::{
+    bootstrap::Memo, clock::Clock, cloud::Connect, store::Store, telemetry::Metrics,
+    types::id::JobId,
+};
 use accounts::Accounts;
 use journal::{About, Entry, Journal};
 use probe::Probes;
@@ -53,6 +56,8 @@ pub struct Context<K: Connect> {
     pub metrics: Metrics,
     /// Where job ids come from.
     pub ids: Ids,
+    /// Digests of user data made lately.
+    pub memo: Memo,
 }
 
 impl<K: Connect> Context<K> {
@@ -78,6 +83,7 @@ impl<K: Connect> Context<K> {
             journal,
             metrics,
             ids,
+            memo: Memo::default(),
         };
         (Arc::new(context), entries)
     }

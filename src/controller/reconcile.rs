@@ -18,11 +18,13 @@ use super::{
     machines, sending, status,
 };
 use crate::{
+    bootstrap::Secrets,
     cloud::{Cloud, CloudError, Connect},
     plan::{self, Health, Input, Plan, check, settle},
     store::StoreError,
     types::{
         action::{Action, Answers},
+        core::Secret,
         id::VmId,
         inventory::{Catalogue, Inventory, VmState},
         ledger::Ledger,
@@ -98,7 +100,8 @@ pub async fn reconcile<K: Connect>(cx: &Context<K>, key: &ObjectKey) -> Result<N
         }
     };
     let machines = machines::of(cx, &stack).await?;
-    let decided = match decide(cx, &stack, &account, machines).await {
+    let secrets = secrets(cx, &stack).await?;
+    let decided = match decide(cx, &stack, &account, (machines, secrets)).await {
         Ok(decided) => decided,
         Err(error) => {
             let told = status::look_failed(&stack, &error, cx.clock.now());
@@ -144,6 +147,19 @@ fn recalled(stack: &ClearwaterStack, answers: &[Answer]) -> Ledger {
     ledger
 }
 
+/// What the Secret of a stack's `spec.bootstrap` holds; none where it names none or there is none.
+async fn secrets<K: Connect>(
+    cx: &Context<K>,
+    stack: &ClearwaterStack,
+) -> Result<Option<Secrets>, StoreError> {
+    let Some(bootstrap) = &stack.spec.bootstrap else {
+        return Ok(None);
+    };
+    let (namespace, name) = (&stack.metadata.namespace, &bootstrap.secret_ref.name);
+    let secret = cx.store.get_as::<Secret>(namespace, name).await?;
+    Ok(secret.as_ref().map(Secrets::of))
+}
+
 /// A stack whose account is not usable waits; one that made nothing can still be let go.
 async fn without_account<K: Connect>(
     cx: &Context<K>,
@@ -171,6 +187,7 @@ struct Decided {
     answers: Answers,
     replace: BTreeMap<String, VmId>,
     health: BTreeMap<String, Health>,
+    secrets: Option<Secrets>,
     ledger: Ledger,
     /// Answers that came since the last round; they are in `ledger`.
     heard: Vec<Answer>,
@@ -179,10 +196,12 @@ struct Decided {
 }
 
 impl Decided {
-    fn input<'a, C>(&'a self, stack: &'a ClearwaterStack, account: &'a Account<C>) -> Input<'a>
-    where
-        C: Cloud,
-    {
+    fn input<'a, K: Connect>(
+        &'a self,
+        cx: &'a Context<K>,
+        stack: &'a ClearwaterStack,
+        account: &'a Account<K::Cloud>,
+    ) -> Input<'a> {
         Input {
             stack,
             ledger: &self.ledger,
@@ -191,6 +210,8 @@ impl Decided {
             inventory: &self.inventory,
             answers: &self.answers,
             health: &self.health,
+            secrets: self.secrets.as_ref(),
+            memo: &cx.memo,
             limits: &account.spec().limits,
             began: account.began(),
             now: self.now,
@@ -203,7 +224,7 @@ async fn decide<K: Connect>(
     cx: &Context<K>,
     stack: &ClearwaterStack,
     account: &Account<K::Cloud>,
-    machines: Vec<Machine>,
+    (machines, secrets): (Vec<Machine>, Option<Secrets>),
 ) -> Result<Decided, CloudError> {
     let heard = account.answers(&stack.key());
     let catalogue = catalogue(stack, account).await?;
@@ -214,6 +235,7 @@ async fn decide<K: Connect>(
         answers: Answers::new(),
         replace: machines::replacements(&machines),
         health: cx.probes.health(&stack.key()),
+        secrets,
         ledger: recalled(stack, &heard),
         heard,
         machines,
@@ -221,7 +243,7 @@ async fn decide<K: Connect>(
     };
     let mut looked_again = false;
     for _ in 0..MAX_PASSES {
-        decided.plan = plan::plan(decided.input(stack, account));
+        decided.plan = plan::plan(decided.input(cx, stack, account));
         // Whoever takes a machine away first looks whether the others of its role are still there.
         let mut steps = decided.plan.steps.iter();
         let age = account.looked_at().map(|at| elapsed(at, cx.clock.now()));
@@ -305,7 +327,7 @@ async fn act_and_tell<K: Connect>(
     account: &Account<K::Cloud>,
     mut decided: Decided,
 ) -> Result<Next, RoundError> {
-    let (mut steps, refused) = check::check(&decided.plan, decided.input(&stack, account));
+    let (mut steps, refused) = check::check(&decided.plan, decided.input(cx, &stack, account));
     for refusal in refused {
         tracing::error!(step = ?refusal.step.action.command(), why = refusal.why, "step refused");
         cx.metrics.refused(refusal.step.action.command());
@@ -484,8 +506,18 @@ pub async fn preview<K: Connect>(
     let machines = machines::of(cx, &stack)
         .await
         .map_err(|error| error.to_string())?;
-    let decided = decide(cx, &stack, &account, machines)
+    let found = secrets(cx, &stack)
+        .await
+        .map_err(|error| error.to_string())?;
+    // A Secret that is applied together with the stack is not there yet.
+    let missing = stack.spec.bootstrap.is_some() && found.is_none();
+    let secrets = found.or_else(|| missing.then(Secrets::rehearsed));
+    let decided = decide(cx, &stack, &account, (machines, secrets))
         .await
         .map_err(|error| format!("CloudStack could not be looked at: {error}"))?;
-    Ok(plan::preview::preview(decided.input(&stack, &account)))
+    let mut preview = plan::preview::preview(decided.input(cx, &stack, &account));
+    if missing {
+        preview.block("spec.bootstrap", plan::secret_not_found(&stack));
+    }
+    Ok(preview)
 }

@@ -162,6 +162,11 @@ async fn wake<K: Connect>(cx: &Context<K>, object: &Object) {
             cx.queue.add(key, Urgency::Change);
         }
         Kind::Secret => {
+            wake_stacks(cx, &key.namespace, |stack| {
+                let bootstrap = stack.spec.bootstrap.as_ref();
+                bootstrap.is_some_and(|bootstrap| bootstrap.secret_ref.name == key.name)
+            })
+            .await;
             let accounts: Vec<CloudAccount> = cx
                 .store
                 .list_as(Some(&key.namespace))

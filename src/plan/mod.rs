@@ -47,20 +47,25 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::types::{
-    account::Limits,
-    action::{Action, Answer, Answers, Question},
-    id::{Uid, VmId},
-    inventory::{Catalogue, Inventory},
-    ledger::{Ledger, Rung},
-    machine::Phase,
-    meta::Resource,
-    role::Role,
-    stack::{ClearwaterStack, DriftField, DriftMode, StackSpec},
+use crate::{
+    bootstrap::{Memo, Secrets},
+    types::{
+        account::Limits,
+        action::{Action, Answer, Answers, Question},
+        id::{Uid, VmId},
+        inventory::{Catalogue, Inventory},
+        ledger::{Ledger, Rung},
+        machine::Phase,
+        meta::Resource,
+        role::Role,
+        stack::{ClearwaterStack, DriftField, DriftMode, StackSpec},
+    },
 };
+use userdata::Site;
 use wish::Wish;
 
 pub use absent::GONE_AFTER;
+pub use userdata::secret_not_found;
 pub use wish::{machine_name, machine_names};
 
 /// Everything that a plan is decided on.
@@ -80,6 +85,10 @@ pub struct Input<'a> {
     pub answers: &'a Answers,
     /// What the probes say, by machine.
     pub health: &'a BTreeMap<String, Health>,
+    /// What the Secret of `spec.bootstrap` holds; none where it does not exist.
+    pub secrets: Option<&'a Secrets>,
+    /// Digests of user data made lately. They spare work and decide nothing.
+    pub memo: &'a Memo,
     /// How hard Weir may press on the account.
     pub limits: &'a Limits,
     /// When this controller first spoke to the account. What an earlier one recorded may have been
@@ -238,6 +247,10 @@ struct Planner<'a> {
     plan: Plan,
     /// The subject under consideration, with the fingerprint of what is wanted of it.
     subject: (String, u32),
+    /// What user data is made from.
+    site: Site,
+    /// Why no machine may be deployed: user data cannot be made for one of them.
+    untold: Option<String>,
     /// Machines of each role that are away, or are being taken away by this plan.
     away: BTreeMap<Role, u32>,
 }
@@ -255,6 +268,8 @@ impl<'a> Planner<'a> {
                 ..Plan::default()
             },
             subject: Default::default(),
+            site: Site::default(),
+            untold: None,
             away: BTreeMap::new(),
         }
     }
@@ -296,12 +311,16 @@ impl<'a> Planner<'a> {
             self.blocked("stack", "NamesakeFound", why);
             return;
         }
+        if self.plan.ledger.is_empty() && !self.can_tell_all() {
+            return;
+        }
         self.network();
         self.records();
         self.rules();
         self.affinity_groups();
         self.hold_back();
         self.addresses();
+        self.founded();
         self.machines();
         self.retire();
         self.strangers();

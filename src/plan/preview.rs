@@ -227,6 +227,15 @@ impl Journey {
     }
 }
 
+impl Preview {
+    /// Adds something that cannot be done as things are.
+    pub fn block(&mut self, subject: &str, reason: String) {
+        let subject = subject.to_owned();
+        self.blocked.push(Blocked { subject, reason });
+        self.summary = summary(self);
+    }
+}
+
 impl PreviewStep {
     fn of(step: &Step, round: usize) -> Self {
         Self {

@@ -12,8 +12,7 @@ use crate::types::{
     action::{Action, Deploy, VmChange},
     id::{AclId, AddressId, AffinityGroupId, JobId, NetworkId, VmId, VpcId},
     ledger::{
-        Failure, Held, Image, Ledger, MAX_DEPLOYS, MAX_HELD, MachineRecord, Parked, Pending,
-        Remediation,
+        Failure, Held, Ledger, MAX_DEPLOYS, MAX_HELD, MachineRecord, Parked, Pending, Remediation,
     },
     role::Role,
 };
@@ -206,10 +205,8 @@ fn deployed(ledger: &mut Ledger, deploy: &Deploy, job: &JobId, vm: &VmId) {
     }
     record.ends();
     record.user_data = Some(deploy.user_data_hash.clone());
-    record.image = Some(Image {
-        template: deploy.template.clone(),
-        user_data: deploy.user_data_hash.clone(),
-    });
+    record.user_data_image.clone_from(&deploy.user_data_image);
+    record.imaged(deploy.template.clone());
 }
 
 fn changed(ledger: &mut Ledger, action: &Action, now: Timestamp) {
@@ -223,11 +220,7 @@ fn changed(ledger: &mut Ledger, action: &Action, now: Timestamp) {
         Action::ReimageVm { vm, template } => {
             if let Some(record) = record_of(ledger, vm) {
                 record.begins(now);
-                let user_data = record.user_data.clone().unwrap_or_default();
-                record.image = Some(Image {
-                    template: template.clone(),
-                    user_data,
-                });
+                record.imaged(template.clone());
             }
         }
         Action::ExpungeVm { vm } | Action::DestroyVm { vm, expunge: true } => {
@@ -244,10 +237,11 @@ fn changed(ledger: &mut Ledger, action: &Action, now: Timestamp) {
         }
         Action::UpdateVm {
             vm,
-            change: VmChange::UserData { hash, .. },
+            change: VmChange::UserData { hash, image, .. },
         } => {
             if let Some(record) = record_of(ledger, vm) {
                 record.user_data = Some(hash.clone());
+                record.user_data_image.clone_from(image);
             }
         }
         _ => {}

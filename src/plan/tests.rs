@@ -3,6 +3,7 @@
 mod absent;
 mod budget;
 mod left;
+mod userdata;
 
 use std::collections::BTreeMap;
 
@@ -14,14 +15,17 @@ use super::{
     preview::{Preview, preview},
     settle,
 };
-use crate::types::{
-    account::{Limits, Rights},
-    action::{Action, Answer, Answers, JobOutcome, Question, mark},
-    id::{AddressId, JobId, Uid, VmId, ZoneId},
-    inventory::{Catalogue, Entry, Inventory, Vm, VmState},
-    ledger::{Ledger, Lost, PublicAddress},
-    role::Role,
-    stack::ClearwaterStack,
+use crate::{
+    bootstrap::{Memo, Secrets},
+    types::{
+        account::{Limits, Rights},
+        action::{Action, Answer, Answers, JobOutcome, Question, mark},
+        id::{AddressId, JobId, Uid, VmId, ZoneId},
+        inventory::{Catalogue, Entry, Inventory, Vm, VmState},
+        ledger::{Ledger, Lost, PublicAddress},
+        role::Role,
+        stack::ClearwaterStack,
+    },
 };
 
 /// A stack, its ledger and the cloud it lives in, all in memory.
@@ -32,6 +36,8 @@ struct World {
     inventory: Inventory,
     answers: Answers,
     limits: Limits,
+    secrets: Option<Secrets>,
+    memo: Memo,
     began: Timestamp,
     now: Timestamp,
     jobs: usize,
@@ -68,6 +74,8 @@ impl World {
             inventory: empty(),
             answers: Answers::new(),
             limits: Limits::default(),
+            secrets: None,
+            memo: Memo::default(),
             began: Timestamp::UNIX_EPOCH,
             now: Timestamp::UNIX_EPOCH,
             jobs: 0,
@@ -84,6 +92,8 @@ impl World {
             answers: &self.answers,
             health: &none.1,
             limits: &self.limits,
+            secrets: self.secrets.as_ref(),
+            memo: &self.memo,
             began: self.began,
             now: self.now,
         }

@@ -238,7 +238,7 @@ fn key_pair(spec: &StackSpec, catalogue: &Catalogue) -> Option<Problem> {
 }
 
 /// The rules of a managed list, numbered: the ports of each role that is there, then SSH for the
-/// managers, then the manifest's own rules, then everything out.
+/// managers, then the manifest's own rules, then everything out and ICMP in.
 fn rules(spec: &StackSpec) -> Vec<(u32, RuleSpec)> {
     let roles = replicas(spec).filter(|(role, _)| {
         spec.components
@@ -276,10 +276,18 @@ fn rules(spec: &StackSpec) -> Vec<(u32, RuleSpec)> {
         action: RuleAction::Allow,
         reason: "everything out".to_owned(),
     };
+    // The world's pings, and what says that a packet was too long; each machine's own firewall takes no
+    // other kind. After the manifest's rules, so that those may deny it, and last, so that the numbers of
+    // lists that lack it stay.
+    let icmp = RuleSpec {
+        protocol: Protocol::Icmp,
+        direction: Direction::Ingress,
+        reason: "ICMP: reachability and path MTU".to_owned(),
+        ..out.clone()
+    };
     let numbers = (1..).map(|place| place * RULE_STEP);
-    numbers
-        .zip(ports.chain(ssh).chain(own).chain([out]).map(normal))
-        .collect()
+    let all = ports.chain(ssh).chain(own).chain([out, icmp]);
+    numbers.zip(all.map(normal)).collect()
 }
 
 /// A rule in the one form in which it is compared: last port given, ranges sorted.

@@ -266,6 +266,9 @@ pub struct Deploy {
     pub user_data: Confidential,
     /// SHA-256 of the user data, in hex.
     pub user_data_hash: String,
+    /// SHA-256, in hex, of what of it takes effect with a new image only; none where that is all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_data_image: Option<String>,
 }
 
 /// One change of a VM that needs no stop.
@@ -278,13 +281,16 @@ pub enum VmChange {
     DisplayName(String),
     /// All of its details: what is not named goes.
     Details(BTreeMap<String, String>),
-    /// Its user data; takes effect with the next re-image.
+    /// Its user data; takes effect with the next re-image, but for what the machine keeps reading.
     UserData {
         /// The text; never written down.
         #[serde(skip)]
         text: Confidential,
         /// Its SHA-256, in hex.
         hash: String,
+        /// SHA-256, in hex, of what of it takes effect with a new image only; none where that is all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<String>,
     },
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{id::Uid, meta::resource, schema};
 
 /// A value that is never printed: no `Debug`, no `Display`.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Confidential(String);
 

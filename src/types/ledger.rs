@@ -70,6 +70,10 @@ pub struct Ledger {
     /// Addresses of the tier that destroyed VMs were parked on, until they are purged.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parked: Vec<Parked>,
+    /// Whether the site's etcd exists: its founder has been up, and one of its members still has its
+    /// disk. From then on every machine joins it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub etcd_founded: bool,
     /// Foreign resources in our tier that were told once.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub told: BTreeSet<String>,
@@ -102,9 +106,12 @@ pub struct MachineRecord {
     /// What its root disk was last made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
-    /// SHA-256 of the user data that its VM was last given; takes effect with the next image.
+    /// SHA-256 of the user data that its VM was last given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_data: Option<String>,
+    /// SHA-256 of what of it takes effect with a new image only; none where that is all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_data_image: Option<String>,
     /// Job ids of deploys that were sent for it; at most [`MAX_DEPLOYS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deploys: Vec<JobId>,
@@ -173,8 +180,11 @@ pub struct PublicAddress {
 pub struct Image {
     /// The template.
     pub template: TemplateId,
-    /// SHA-256 of the user data at that time.
+    /// SHA-256 of what of the user data took effect with it.
     pub user_data: String,
+    /// Whether that makes it a machine of Clearwater's, which takes part in the site's etcd.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bootstrapped: bool,
 }
 
 /// A VM that realised a machine before.
@@ -399,6 +409,7 @@ impl MachineRecord {
             vm: None,
             image: None,
             user_data: None,
+            user_data_image: None,
             deploys: Vec::new(),
             made: BTreeMap::new(),
             former: Vec::new(),
@@ -414,6 +425,16 @@ impl MachineRecord {
     /// Notes that its VM begins to run; that it serves is to be seen anew.
     pub fn begins(&mut self, at: Timestamp) {
         (self.started_at, self.served_at) = (Some(at), None);
+    }
+
+    /// Notes that its VM has a new disk, made from a template and the user data that it has.
+    pub fn imaged(&mut self, template: TemplateId) {
+        let whole = self.user_data.clone().unwrap_or_default();
+        self.image = Some(Image {
+            template,
+            user_data: self.user_data_image.clone().unwrap_or(whole),
+            bootstrapped: self.user_data_image.is_some(),
+        });
     }
 
     /// Puts a VM among those that realised it before and are to be destroyed.

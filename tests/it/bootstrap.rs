@@ -2,6 +2,7 @@
 //! `scripts/debian-root` made: every text is a valid cloud-config, and the script runs to its end,
 //! three times in a row, of which the second and third change nothing.
 
+mod live;
 mod repository;
 
 use std::{
@@ -123,6 +124,15 @@ fn debian() -> Option<PathBuf> {
     None
 }
 
+/// What a real cloud-init says of files in a folder.
+fn judged(root: &Path, folder: &Path, names: &[String]) -> std::process::Output {
+    let judge = "mount --bind \"$1\" \"$0/srv\" && cd / && shift 1 && for name in \"$@\"; do
+        chroot \"$0\" cloud-init schema --config-file \"/srv/$name\" || exit 1; done";
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "bash", "-c", judge]);
+    unshare.arg(root).arg(folder).args(names).output().unwrap()
+}
+
 #[test]
 fn cloud_init_takes_what_every_role_is_told() {
     let Some(root) = debian() else { return };
@@ -143,17 +153,7 @@ fn cloud_init_takes_what_every_role_is_told() {
     }
     let wrong = "#cloud-config\nwrite_files:\n- {pth: /etc/hosts}\n";
     fs::write(folder.path().join("wrong.yaml"), wrong).unwrap();
-    let judge = "mount --bind \"$1\" \"$0/srv\" && cd / && shift 1 && for name in \"$@\"; do
-        chroot \"$0\" cloud-init schema --config-file \"/srv/$name\" || exit 1; done";
-    let judged = |names: &[String]| {
-        let mut unshare = Command::new("unshare");
-        unshare
-            .args(["--mount", "bash", "-c", judge])
-            .arg(&root)
-            .arg(folder.path());
-        unshare.args(names).output().unwrap()
-    };
-    let output = judged(&names);
+    let output = judged(&root, folder.path(), &names);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}{errors}");
@@ -163,7 +163,9 @@ fn cloud_init_takes_what_every_role_is_told() {
         "{told}"
     );
     assert!(
-        !judged(&["wrong.yaml".to_owned()]).status.success(),
+        !judged(&root, folder.path(), &["wrong.yaml".to_owned()])
+            .status
+            .success(),
         "anything passes"
     );
 }

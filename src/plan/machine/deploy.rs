@@ -7,7 +7,6 @@ use crate::{
     },
     types::{
         action::{Action, Deploy},
-        core::Confidential,
         id::{NetworkId, VmId},
         inventory::Vm,
         machine::Phase,
@@ -22,6 +21,9 @@ impl Planner<'_> {
         let view = MachineView::of;
         if self.busy(subject) {
             return view(Phase::Provisioning, "its VM is being deployed".to_owned());
+        }
+        if let Some(why) = self.untold.clone() {
+            return view(Phase::Pending, why);
         }
         if let Some(why) = self.not_deployable(case) {
             self.wait(subject, "WaitingOn", why.clone());
@@ -142,6 +144,7 @@ impl Planner<'_> {
 
     fn deployment(&self, case: &Case<'_>) -> Option<Deploy> {
         let (wish, record) = (case.wish, &case.record);
+        let user_data = case.user_data.as_ref()?;
         Some(Deploy {
             machine: wish.name.clone(),
             name: record.host_name.clone(),
@@ -154,8 +157,9 @@ impl Planner<'_> {
             key_pair: self.spec().ssh_key_pair.clone(),
             affinity_groups: self.groups(wish),
             details: self.marks(&wish.name),
-            user_data: Confidential::new(case.user_data.0.clone()),
-            user_data_hash: case.user_data.1.clone(),
+            user_data: self.user_data_text(wish, record)?,
+            user_data_hash: user_data.hash.clone(),
+            user_data_image: user_data.image.clone(),
         })
     }
 }

@@ -6,7 +6,6 @@ use crate::{
     plan::{Planner, Step},
     types::{
         action::{Action, VmChange},
-        core::Confidential,
         inventory::{Entry, Vm},
         stack::DriftField,
     },
@@ -21,12 +20,6 @@ impl Planner<'_> {
             .all(|(key, value)| vm.details.get(key) == Some(value));
         let mut all_details = vm.details.clone();
         all_details.extend(details);
-        // What CloudStack was last given, by the last audit or by our own record.
-        let user_data = vm
-            .user_data_hash
-            .as_ref()
-            .or(case.record.user_data.as_ref());
-        let (text, hash) = &case.user_data;
         let host_name = &case.record.host_name;
         let corrections = [
             (
@@ -44,14 +37,6 @@ impl Planner<'_> {
                 DriftField::Details,
                 (!marked).then(|| ("the owner mark".to_owned(), "wiped or changed".to_owned())),
                 VmChange::Details(all_details),
-            ),
-            (
-                DriftField::UserData,
-                (user_data != Some(hash)).then(|| (short(Some(hash)), short(user_data))),
-                VmChange::UserData {
-                    text: Confidential::new(text.as_str()),
-                    hash: hash.clone(),
-                },
             ),
         ];
         for (field, difference, change) in corrections {
@@ -76,7 +61,48 @@ impl Planner<'_> {
             self.step(step);
             return Some(reason);
         }
-        None
+        self.correct_user_data(case, vm)
+    }
+
+    /// The same for its user data. What the machines around a machine are, or what the manifest and
+    /// its Secret say, changes what it is to be told: that is no drift. What somebody else wrote is.
+    fn correct_user_data(&mut self, case: &Case<'_>, vm: &Vm) -> Option<String> {
+        let wanted = case.user_data.as_ref()?;
+        let given = case.record.user_data.as_ref();
+        // What CloudStack has, by the last audit or else by our own record.
+        let have = vm.user_data_hash.as_ref().or(given);
+        if have == Some(&wanted.hash) {
+            return None;
+        }
+        let ours = given.is_some() && have == given;
+        let field = DriftField::UserData;
+        let (want, have) = (short(Some(&wanted.hash)), short(have));
+        if !ours {
+            let drift = self.difference(&case.subject, field, &want, &have);
+            if !self.drift(drift.of(&vm.id)) {
+                return None;
+            }
+        }
+        let image = &case.record.user_data_image;
+        let reason = match ours && image.is_some() && *image == wanted.image {
+            true => "the machines around it changed, or its place in etcd".to_owned(),
+            false => format!("{} is {have} instead of {want}", field.name()),
+        };
+        let change = VmChange::UserData {
+            text: self.user_data_text(case.wish, &case.record)?,
+            hash: wanted.hash.clone(),
+            image: wanted.image.clone(),
+        };
+        let action = Action::UpdateVm {
+            vm: vm.id.clone(),
+            change,
+        };
+        let mut step = Step::new(&case.subject, action, reason.clone());
+        if !ours && self.was_in_sync(&case.subject) {
+            step = step.repairs(field);
+        }
+        self.step(step);
+        Some(reason)
     }
 
     /// The first difference that may be put right and needs a stop or a new image.

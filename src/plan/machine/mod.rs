@@ -12,13 +12,16 @@ mod stopped;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{MachineView, Planner, machine_subject, userdata, wish, wish::MachineWish};
-use crate::types::{
-    action::{Action, mark},
-    id::AffinityGroupId,
-    inventory::{Vm, VmState},
-    ledger::MachineRecord,
-    machine::Phase,
+use super::{MachineView, Planner, machine_subject, wish, wish::MachineWish};
+use crate::{
+    bootstrap::Digests,
+    types::{
+        action::{Action, mark},
+        id::AffinityGroupId,
+        inventory::{Vm, VmState},
+        ledger::MachineRecord,
+        machine::Phase,
+    },
 };
 
 /// A machine under consideration.
@@ -26,21 +29,39 @@ struct Case<'a> {
     subject: String,
     wish: &'a MachineWish,
     record: MachineRecord,
-    user_data: (String, String),
+    /// None where it cannot be made for all machines.
+    user_data: Option<Digests>,
+}
+
+impl Case<'_> {
+    /// Whether a disk made from this user data is one made from the wanted one.
+    fn images_to(&self, user_data: &str) -> bool {
+        let mut wanted = self.user_data.iter();
+        wanted.all(|wanted| wanted.in_image() == user_data)
+    }
 }
 
 impl Planner<'_> {
     /// The next step of each machine that is wanted.
     pub(super) fn machines(&mut self) {
-        for wish in Arc::clone(&self.wish.machines).iter() {
+        let wishes = Arc::clone(&self.wish.machines);
+        let mut user_data = self.user_data();
+        for wish in wishes.iter() {
             self.replace_on_request(wish);
             let Some(record) = self.plan.ledger.machines.get(&wish.name).cloned() else {
                 continue;
             };
-            let user_data = userdata::user_data(self.spec(), wish, &record);
+            let user_data = user_data.remove(&wish.name);
             let subject = machine_subject(&wish.name);
             let group = wish::affinity_kind(self.spec(), wish.role).unwrap_or("no group");
-            let (address, hash) = (record.private_address, &user_data.1);
+            let address = record.private_address;
+            // Where it is not known what is to be, it is what was.
+            let given = record
+                .user_data_image
+                .as_ref()
+                .or(record.user_data.as_ref());
+            let hash = user_data.as_ref().map(Digests::in_image);
+            let hash = hash.or(given.map(String::as_str)).unwrap_or_default();
             self.consider(
                 &subject,
                 format_args!(
@@ -117,8 +138,9 @@ impl Planner<'_> {
         let image = case.record.image.as_ref();
         vm.template.as_ref() == Some(&case.wish.template)
             && vm.offering.as_ref() == Some(&case.wish.offering)
-            && image.is_some_and(|image| image.user_data == case.user_data.1)
+            && image.is_some_and(|image| case.images_to(&image.user_data))
     }
+
     fn groups(&self, wish: &MachineWish) -> Vec<AffinityGroupId> {
         let wanted = wish::affinity_kind(self.spec(), wish.role).is_some();
         let group = self

@@ -60,11 +60,7 @@ impl Planner<'_> {
     /// What takes effect only at the next stop or image, for people.
     fn later(&mut self, case: &Case<'_>, vm: &Vm) -> String {
         let groups = self.groups(case.wish);
-        let image = case
-            .record
-            .image
-            .as_ref()
-            .map(|image| image.user_data.as_str());
+        let mut image = case.record.image.iter();
         let mut later = Vec::new();
         if vm.affinity_groups != groups.into_iter().collect() {
             let field = DriftField::AffinityGroup;
@@ -74,7 +70,7 @@ impl Planner<'_> {
                 later.push("joins its affinity group at its next stop");
             }
         }
-        if image.is_some_and(|image| image != case.user_data.1) {
+        if image.any(|image| !case.images_to(&image.user_data)) {
             later.push("its new user data takes effect with its next image");
         }
         self.in_sync();

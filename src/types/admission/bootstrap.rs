@@ -39,10 +39,6 @@ pub(super) fn check(spec: &Value, findings: &mut Findings) {
     }
     if let Some(bootstrap) = part::<BootstrapSpec>(spec, "bootstrap") {
         self::bootstrap(&bootstrap, findings);
-        // The planner does not call `bootstrap::render`.
-        let sentence = "checked, and not given to machines yet: they get the packages of their \
-                        role and `local_config`";
-        findings.warn("spec.bootstrap", sentence);
         let unsigned = ["key", "keyUrl"]
             .iter()
             .all(|key| packages.get(key).is_none());

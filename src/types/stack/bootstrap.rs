@@ -11,7 +11,8 @@ use crate::types::{account::NameRef, role::Protocol};
 /// `vm.userdata.max.length`.
 pub const USER_DATA_MAX: u32 = 32_768;
 
-/// How a machine becomes Clearwater's at its first boot.
+/// How a machine becomes Clearwater's at its first boot. A change of it, or of its Secret, takes
+/// effect with a machine's next image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BootstrapSpec {

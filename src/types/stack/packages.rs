@@ -65,6 +65,14 @@ const fn is_release(release: &u32) -> bool {
 }
 
 impl PackagesSpec {
+    /// Repository, suite and components as apt's `sources.list` writes them, without `deb` and options.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let words = [&self.repository, &self.suite].into_iter();
+        let words: Vec<&str> = words.chain(&self.components).map(String::as_str).collect();
+        words.join(" ")
+    }
+
     /// Which roles there are, and what each of them is made of.
     #[must_use]
     pub const fn layout(&self) -> Layout {

@@ -21,6 +21,24 @@ const VALUE: &str = "planted-value-of-a-user-93f1c7";
 const API_KEY: &str = "planted-api-key-5d20be";
 const SECRET_KEY: &str = "planted-secret-key-c41e77";
 
+/// What a stack's machines are told, and what one of them is told next.
+const TOLD: [&str; 5] = [
+    "planted-signup-key-71b2d4",
+    "planted-turn-workaround-0c9e5a",
+    "planted-ellis-api-key-b83f60",
+    "planted-ellis-cookie-key-4da917",
+    "planted-next-signup-key-e2c658",
+];
+
+/// The Secret of a stack's machines.
+fn site(signup: &str) -> String {
+    let [_, turn, api, cookie, _] = TOLD;
+    format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: site}}\nstringData: {{signupKey: {signup}, \
+         turnWorkaround: {turn}, ellisApiKey: {api}, ellisCookieKey: {cookie}}}\n"
+    )
+}
+
 /// Where a value is found in some bytes: as it is, or in base64.
 fn found(bytes: &[u8], value: &str) -> bool {
     let forms = [
@@ -84,7 +102,24 @@ fn plant(lab: &Lab) -> Vec<String> {
     .done();
     let wrong = account("wrong", &lab.endpoint, API_KEY, SECRET_KEY);
     lab.apply("default", &wrong).done();
-    lab.apply("default", &stack("ims", "")).done();
+    lab.apply("default", &site(TOLD[0])).done();
+    let told = "  bootstrap: {secretRef: {name: site}}\n";
+    lab.apply("default", &stack("ims", told)).done();
+    lab.ready("default", "ims");
+    lab.apply("default", &site(TOLD[4])).done();
+    until("a machine is told the next key", || {
+        let told = lab.weir("describe machine ims-sprout-0").to_string();
+        let next = told.contains("takes effect with its next image");
+        next.then_some(()).ok_or(told)
+    });
+    // One that is refused, with a value in what is refused.
+    lab.apply("default", &site(TOLD[1])).done();
+    until("the Secret is refused", || {
+        let told = lab.weir("describe stack ims").to_string();
+        let refused = told.contains("is another key's too");
+        refused.then_some(()).ok_or(told)
+    });
+    lab.apply("default", &site(TOLD[4])).done();
     lab.ready("default", "ims");
     let bad = stack("bad", "").replace("{name: cloud}", "{name: wrong}");
     lab.apply("default", &bad).done();
@@ -96,6 +131,8 @@ fn plant(lab: &Lab) -> Vec<String> {
     let real = ["CLOUDSTACK_KEY_TENANT", "CLOUDSTACK_SECRET_TENANT"];
     let mut planted: Vec<_> = real.map(|name| lab.variable(name)).to_vec();
     planted.extend([VALUE, API_KEY, SECRET_KEY].map(str::to_owned));
+    // The first of these is in no store any more.
+    planted.extend(TOLD[1..].iter().map(|value| (*value).to_owned()));
     planted
 }
 
@@ -251,7 +288,7 @@ fn planted_values_are_not_in_etcd_and_its_keys_rotate_while_the_controller_runs(
             .count()
     };
     Outputs(dumped(&etcd)).assert_clean(&planted);
-    assert_eq!((with("first"), with("second")), (3, 0));
+    assert_eq!((with("first"), with("second")), (4, 0));
     let second = format!("second:{}\n", STANDARD.encode([2; 32]));
     fs::write(lab.dir().join(KEYS), format!("{second}{KEY}")).unwrap();
     lab.stop();
@@ -261,7 +298,7 @@ fn planted_values_are_not_in_etcd_and_its_keys_rotate_while_the_controller_runs(
         etcd.address()
     );
     let told = lab.weir(&rekey).to_string() + &lab.weir(&rekey).to_string();
-    assert_eq!((with("first"), with("second")), (0, 3));
+    assert_eq!((with("first"), with("second")), (0, 4));
     lab.weir("scale ims sprout=1").done();
     lab.ready("default", "ims");
     lab.stop();

@@ -160,6 +160,33 @@ fn apply_takes_the_steps_that_diff_lists_and_then_there_is_none() {
 }
 
 #[test]
+fn what_a_stack_without_its_secret_would_do_is_told_with_what_it_lacks() {
+    let lab = Lab::start();
+    let stack = super::lab::stack("ims", "  bootstrap: {secretRef: {name: site}}\n");
+    let plan = || {
+        let told = run(lab.dir(), &["diff", "-o", "json", "-f", "-"], &stack);
+        assert_eq!(told.code, 1, "{told}");
+        let plan: Value = serde_json::from_str(&told.out).unwrap();
+        plan["differences"][0].clone()
+    };
+    let (without, blocked) = {
+        let plan = plan();
+        (plan["steps"].clone(), plan["blocked"].to_string())
+    };
+    assert!(
+        blocked.contains("Secret default/site does not exist"),
+        "{blocked}"
+    );
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: site}\nstringData: {signupKey: \
+                  signup-Zb3x91, turnWorkaround: turn-Qm5r22, ellisApiKey: api-Lw8t33, \
+                  ellisCookieKey: cookie-Xd1v44}\n";
+    lab.apply("default", secret).done();
+    let plan = plan();
+    assert_eq!(plan["steps"], without);
+    assert_eq!(plan["blocked"], Value::Array(Vec::new()));
+}
+
+#[test]
 fn a_diff_that_cannot_be_made_ends_with_more_than_1() {
     let lab = Lab::start();
     let nowhere = super::lab::stack("ims", "").replace("cloud", "nowhere");

@@ -59,6 +59,27 @@ fn somebody_elses(lab: &Lab) -> (String, String) {
     (vpc, acl)
 }
 
+/// A Secret of a stack, as its reader fills it in.
+const SECRET: &str = "
+apiVersion: v1
+kind: Secret
+metadata: {name: ims-secrets}
+stringData:
+  signupKey: signup-Zb3x91
+  turnWorkaround: turn-Qm5r22
+  ellisApiKey: api-Lw8t33
+  ellisCookieKey: cookie-Xd1v44
+  tsigKey: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=
+";
+
+/// A file's Secret, where it has one, and its stack.
+fn parts(text: &str) -> (Option<&str>, &str) {
+    match text.rsplit_once("---\n") {
+        Some((secret, stack)) => (Some(secret), stack),
+        None => (None, text),
+    }
+}
+
 /// A stack's manifest without probes.
 fn unprobed(text: &str) -> String {
     let mut stack: Value = serde_yaml::from_str(text).unwrap();
@@ -101,14 +122,31 @@ fn every_manifest_is_accepted_as_it_is_and_comes_to_be() {
         };
         lab.namespace(namespace);
         lab.apply(namespace, &account).done();
-        let words = ["diff", "-o", "json", "-n", namespace, "-f", "-"];
-        let told = run(lab.dir(), &words, &text);
-        assert_eq!(told.code, 1, "{file}: {told}");
-        let plan: Value = serde_json::from_str(&told.out).unwrap();
-        let plan = &plan["differences"][0];
+        let (secret, stack) = parts(&text);
+        let plan = || {
+            let words = ["diff", "-o", "json", "-n", namespace, "-f", "-"];
+            let told = run(lab.dir(), &words, stack);
+            assert_eq!(told.code, 1, "{file}: {told}");
+            let plan: Value = serde_json::from_str(&told.out).unwrap();
+            plan["differences"][0].clone()
+        };
+        if let Some(secret) = secret {
+            lab.apply(namespace, secret).done();
+        }
+        if secret.is_some_and(|secret| secret.contains("replace-me")) {
+            let blocked = plan()["blocked"].to_string();
+            assert!(
+                blocked.contains("is another key's too"),
+                "{file}: {blocked}"
+            );
+        }
+        if secret.is_none_or(|secret| secret.contains("replace-me")) {
+            lab.apply(namespace, SECRET).done();
+        }
+        let plan = plan();
         assert_eq!(plan["blocked"], json!([]), "{file}");
         assert_ne!(plan["steps"], json!([]), "{file}");
-        lab.apply(namespace, &unprobed(&text)).done();
+        lab.apply(namespace, &unprobed(stack)).done();
     }
     for file in files.iter().filter(|file| *file != "account.yaml") {
         let name = file.trim_end_matches(".yaml");

@@ -532,6 +532,7 @@ impl<'a> Audit<'a> {
         });
         let mut want: Vec<String> = ingress.collect();
         want.push(line("Egress", "all", None));
+        want.push(line("Ingress", "icmp", None));
         let ours = self.lists();
         let rules = ours.iter().flat_map(|list| self.world.rules_of(&list.id));
         let mut have: Vec<String> = rules
