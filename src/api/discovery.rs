@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{negotiate::Form, status::Status};
-use crate::types::meta::{GROUP, Kind};
+use crate::types::{
+    meta::{GROUP, Kind},
+    rbac::RBAC_GROUP,
+};
 
 const VERBS: [&str; 8] = [
     "create",
@@ -21,7 +24,11 @@ const STATUS_VERBS: [&str; 3] = ["get", "patch", "update"];
 const KUBERNETES: (&str, &str, &str) = ("1", "32", "v1.32.0");
 
 /// Groups in order of priority, each with its one version.
-const GROUPS: [(&str, &str); 2] = [(GROUP, "v1alpha1"), ("coordination.k8s.io", "v1")];
+const GROUPS: [(&str, &str); 3] = [
+    (GROUP, "v1alpha1"),
+    ("coordination.k8s.io", "v1"),
+    (RBAC_GROUP, "v1"),
+];
 
 /// Every group and version with the path of its resources, the core group included.
 pub(super) fn group_versions() -> Vec<(&'static str, &'static str, String)> {
@@ -119,7 +126,7 @@ fn legacy_entries(kind: Kind) -> Vec<Value> {
 const fn categories(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::ClearwaterStack | Kind::Machine | Kind::CloudAccount => &["all", "weir"],
-        Kind::Secret | Kind::Event | Kind::Lease | Kind::Namespace => &[],
+        _ => &[],
     }
 }
 

@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, field};
 
 use super::{
-    auth::{Attributes, Tokens, User, authorize},
+    access::{Authority, attributes, authorize},
+    auth::{Tokens, User},
     body, delete, discovery,
     negotiate::{Form, Offer, negotiate},
     openapi::{self, Documents},
@@ -25,10 +26,15 @@ use super::{
     read,
     reply::{self, Reply},
     route::{Check, Part, Route, Target, route},
+    selector::Selection,
     status::Status,
     watch, write,
 };
-use crate::{clock::Clock, store::Store, types::stack::ClearwaterStack};
+use crate::{
+    clock::Clock,
+    store::Store,
+    types::{meta::Kind, rbac::Attributes, stack::ClearwaterStack},
+};
 
 /// The namespace that is always there.
 pub(super) const DEFAULT_NAMESPACE: &str = "default";
@@ -90,6 +96,7 @@ impl Default for Limits {
 pub(super) struct Api {
     pub(super) store: Store,
     pub(super) tokens: Tokens,
+    pub(super) authority: Authority,
     pub(super) clock: Clock,
     pub(super) hooks: Arc<dyn Hooks>,
     pub(super) limits: Limits,
@@ -100,6 +107,9 @@ pub(super) struct Api {
 
 /// A request about objects.
 pub(super) struct Inbound {
+    /// Who asks, and what for.
+    pub(super) user: User,
+    pub(super) attributes: Attributes,
     pub(super) target: Target,
     pub(super) query: Query,
     /// The form in which the answer is wanted.
@@ -183,8 +193,12 @@ async fn respond(api: &Arc<Api>, path: &str, head: &Head, body: Body) -> Result<
     match route {
         Route::Objects(target) => objects(api, user, target, head, body).await,
         route => {
-            let verb = head.method.as_str();
-            authorize(user, Attributes { verb, target: None })?;
+            let wanted = Attributes {
+                verb: head.method.as_str().to_ascii_lowercase(),
+                path: Some(path.to_owned()),
+                ..Attributes::default()
+            };
+            authorize(&api.authority, &user, &wanted)?;
             document(api, &route, head).await
         }
     }
@@ -272,6 +286,7 @@ async fn health(api: &Api, check: Check, head: &Head) -> Reply {
         };
         checks.extend([
             ("store", store),
+            ("policy", api.authority.check()),
             ("controller", api.hooks.ready().await),
             ("shutdown", shutdown),
         ]);
@@ -302,40 +317,50 @@ async fn health(api: &Api, check: Check, head: &Head) -> Reply {
 
 async fn objects(
     api: &Arc<Api>,
-    user: &User,
+    user: User,
     target: Target,
     head: &Head,
     body: Body,
 ) -> Result<Reply, Status> {
     let watches = target.name.is_none() && head.query.watch()?;
     let verb = verb(&head.method, &target, watches).ok_or_else(Status::method_not_allowed)?;
-    let target_of = Some(&target);
-    authorize(
-        user,
-        Attributes {
-            verb,
-            target: target_of,
-        },
-    )?;
+    let mut attributes = attributes(verb, &target);
+    if target.name.is_none()
+        && let Some(name) = Selection::only_name(head.query.fields())
+    {
+        attributes.name = name;
+    }
+    authorize(&api.authority, &user, &attributes)?;
     let form = head.form(Offer::Objects)?;
     let content_type = head.header(header::CONTENT_TYPE).unwrap_or_default();
     let inbound = Inbound {
+        user,
+        attributes,
         query: head.query.clone(),
         form,
         media: body::media(content_type),
         body: body::read(body, api.limits.body_bytes).await?,
         target,
     };
+    let answered = handle(api, verb, &inbound).await;
+    let writes = !matches!(verb, "get" | "list" | "watch");
+    if writes && (inbound.target.kind.is_rbac() || inbound.target.kind == Kind::Namespace) {
+        api.authority.catch_up().await;
+    }
+    answered
+}
+
+async fn handle(api: &Arc<Api>, verb: &str, inbound: &Inbound) -> Result<Reply, Status> {
     match verb {
-        "get" => read::get(api, &inbound).await,
-        "list" => read::list(api, &inbound).await,
-        "watch" => watch::open(api, &inbound).await,
-        "create" if inbound.target.part == Part::Plan => write::plan(api, &inbound).await,
-        "create" => write::create(api, &inbound).await,
-        "update" => write::replace(api, &inbound).await,
-        "patch" => write::patch(api, &inbound).await,
-        "delete" => delete::one(api, &inbound).await,
-        _ => delete::many(api, &inbound).await,
+        "get" => read::get(api, inbound).await,
+        "list" => read::list(api, inbound).await,
+        "watch" => watch::open(api, inbound).await,
+        "create" if inbound.target.part == Part::Plan => write::plan(api, inbound).await,
+        "create" => write::create(api, inbound).await,
+        "update" => write::replace(api, inbound).await,
+        "patch" => write::patch(api, inbound).await,
+        "delete" => delete::one(api, inbound).await,
+        _ => delete::many(api, inbound).await,
     }
 }
 

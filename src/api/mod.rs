@@ -2,7 +2,7 @@
 //! and a typed client of it.
 //!
 //! - `server` accepts connections, `dispatch` finds out who asks and what for (`auth`, `route`,
-//!   `query`, `negotiate`), and `read`, `write`, `delete`, `watch`, `discovery` and `openapi`
+//!   `query`, `negotiate`) and whether they may (`access`), and `read`, `write`, `delete`, `watch`, `discovery` and `openapi`
 //!   answer. `table` draws what `kubectl get` prints.
 //! - [`tls`] and [`kubeconfig`] make the certificate authority, the token and the file with which
 //!   clients find both.
@@ -20,6 +20,7 @@ pub mod client;
 pub mod kubeconfig;
 pub mod tls;
 
+mod access;
 mod age;
 mod auth;
 mod body;

@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    access::{Authority, reconcile},
     auth::Tokens,
     dispatch::{self, Api, DEFAULT_NAMESPACE, Hooks, Limits},
     openapi::Documents,
@@ -55,7 +56,8 @@ pub struct Config {
 /// Serves the API on `listener` until `stop`. Then it accepts nothing more, ends all watches and
 /// lets other requests finish, for at most two seconds.
 ///
-/// The namespace `default` is made if it is missing.
+/// The namespace `default` is made if it is missing, and so are the roles that are always there.
+/// Nobody is let in before it is known who may do what.
 ///
 /// # Errors
 /// The store takes no writes.
@@ -65,12 +67,16 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> io::Result<()> {
     make_default_namespace(&config.store).await?;
+    reconcile(&config.store).await.map_err(io::Error::other)?;
+    let loaded = Authority::load(config.store.clone(), config.clock.clone()).await;
+    let (authority, follower) = loaded.map_err(io::Error::other)?;
     let acceptor = TlsAcceptor::from(config.tls.config());
     let tls = config.tls.clone();
     let free = Arc::new(Semaphore::new(config.limits.connections));
     let api = Arc::new(Api {
         store: config.store,
         tokens: config.tokens,
+        authority,
         clock: config.clock,
         hooks: config.hooks,
         documents: Documents::new(),
@@ -79,6 +85,7 @@ pub async fn serve(
         stop: stop.clone(),
     });
     let connections = TaskTracker::new();
+    connections.spawn(follower.run(stop.clone()));
     let mut renewal = interval(RENEW_EVERY);
     loop {
         let accepted = tokio::select! {

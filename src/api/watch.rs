@@ -15,6 +15,8 @@ use tokio::{
 };
 
 use super::{
+    access::{Authority, authorize},
+    auth::User,
     dispatch::{Api, Inbound},
     negotiate::Form,
     query::{Include, Initial, Since},
@@ -26,7 +28,10 @@ use super::{
 };
 use crate::{
     store::{ChangeKind, StoreError, Watch, WatchEvent},
-    types::meta::{Kind, Object, ResourceVersion},
+    types::{
+        meta::{Kind, Object, ResourceVersion},
+        rbac::Attributes,
+    },
 };
 
 /// How long a watch lives whose client does not say, in minutes: spread, so that clients do not
@@ -74,6 +79,8 @@ pub(super) async fn open(api: &Arc<Api>, inbound: &Inbound) -> Result<Reply, Sta
         .watch(target.kind, namespace, from)
         .map_err(read::refused)?;
     let live = Live {
+        authority: api.authority.clone(),
+        asked: (inbound.user.clone(), inbound.attributes.clone()),
         lines,
         watch,
         selection,
@@ -197,6 +204,9 @@ impl Lines {
 
 /// A watch under way.
 struct Live {
+    authority: Authority,
+    /// Who asked for what: asked again whenever the policy changes.
+    asked: (User, Attributes),
     lines: Lines,
     watch: Watch,
     selection: Selection,
@@ -212,6 +222,7 @@ enum Woken {
     Stop,
     Deadline,
     Bookmark,
+    Policy,
     Event(Option<Box<WatchEvent>>),
 }
 
@@ -235,6 +246,12 @@ impl Live {
                     self.next_bookmark = Instant::now() + self.lines.api.limits.bookmark_every;
                     self.mark().await;
                 }
+                Woken::Policy => {
+                    let (user, attributes) = &self.asked;
+                    if let Err(status) = authorize(&self.authority, user, attributes) {
+                        self.fail(&status);
+                    }
+                }
                 Woken::Event(event) => self.take(event.map(|event| *event)),
             }
         }
@@ -252,6 +269,7 @@ impl Live {
             biased;
             () = self.lines.api.stop.cancelled() => Woken::Stop,
             () = &mut self.deadline => Woken::Deadline,
+            () = self.authority.changed() => Woken::Policy,
             event = self.watch.next() => Woken::Event(event.map(Box::new)),
             () = bookmark => Woken::Bookmark,
         }
