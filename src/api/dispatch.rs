@@ -18,7 +18,7 @@ use tracing::{Instrument, Span, field};
 
 use super::{
     access::{Authority, attributes, authorize},
-    auth::{Tokens, User},
+    auth::{Authenticators, User},
     body, delete, discovery,
     negotiate::{Form, Offer, negotiate},
     openapi::{self, Documents},
@@ -95,7 +95,7 @@ impl Default for Limits {
 /// Everything that answers need.
 pub(super) struct Api {
     pub(super) store: Store,
-    pub(super) tokens: Tokens,
+    pub(super) auth: Authenticators,
     pub(super) authority: Authority,
     pub(super) clock: Clock,
     pub(super) hooks: Arc<dyn Hooks>,
@@ -119,12 +119,20 @@ pub(super) struct Inbound {
     pub(super) body: Bytes,
 }
 
+/// Who is at the other end of a connection.
+#[derive(Clone)]
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    /// Whose certificate it showed, if it did.
+    pub(super) certified: Option<User>,
+}
+
 /// A request before its body is read.
 struct Head {
     method: Method,
     query: Query,
     headers: HeaderMap,
-    peer: SocketAddr,
+    peer: Peer,
 }
 
 impl Head {
@@ -139,7 +147,7 @@ impl Head {
 }
 
 /// Answers a request, whatever it is.
-pub(super) async fn answer(api: Arc<Api>, peer: SocketAddr, request: Request<Body>) -> Reply {
+pub(super) async fn answer(api: Arc<Api>, peer: Peer, request: Request<Body>) -> Reply {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let span = tracing::info_span!(
@@ -182,14 +190,17 @@ async fn respond(api: &Arc<Api>, path: &str, head: &Head, body: Body) -> Result<
     let route = route(path);
     match &route {
         Route::Health(check) => return Ok(health(api, *check, head).await),
-        Route::Metrics if head.peer.ip().to_canonical().is_loopback() => {
+        Route::Metrics if head.peer.address.ip().to_canonical().is_loopback() => {
             return Ok(reply::reply(200, METRICS, api.hooks.metrics().await));
         }
         _ => {}
     }
+    let credential = head.headers.get(header::AUTHORIZATION);
+    // One that is no text is nobody's.
+    let credential = credential.map(|value| value.to_str().unwrap_or_default());
     let user = api
-        .tokens
-        .authenticate(head.header(header::AUTHORIZATION))?;
+        .auth
+        .identify(credential, head.peer.certified.as_ref())?;
     match route {
         Route::Objects(target) => objects(api, user, target, head, body).await,
         route => {

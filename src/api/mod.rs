@@ -42,7 +42,7 @@ mod table;
 mod watch;
 mod write;
 
-pub use auth::Tokens;
+pub use auth::{AuthError, AuthOptions, Authenticators, Oidc, token_line};
 pub use dispatch::{Hooks, Limits};
 pub use server::{Config, serve};
 pub use status::{Cause, Details, Status};

@@ -16,8 +16,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     access::{Authority, reconcile},
-    auth::Tokens,
-    dispatch::{self, Api, DEFAULT_NAMESPACE, Hooks, Limits},
+    auth::{self, Authenticators},
+    dispatch::{self, Api, DEFAULT_NAMESPACE, Hooks, Limits, Peer},
     openapi::Documents,
     tls::{RENEW_EVERY, Tls},
 };
@@ -44,7 +44,7 @@ pub struct Config {
     /// Its certificate.
     pub tls: Tls,
     /// Who is let in.
-    pub tokens: Tokens,
+    pub auth: Authenticators,
     /// The time, for ages in tables.
     pub clock: Clock,
     /// What it asks of the rest of Weir.
@@ -75,7 +75,7 @@ pub async fn serve(
     let free = Arc::new(Semaphore::new(config.limits.connections));
     let api = Arc::new(Api {
         store: config.store,
-        tokens: config.tokens,
+        auth: config.auth,
         authority,
         clock: config.clock,
         hooks: config.hooks,
@@ -86,6 +86,8 @@ pub async fn serve(
     });
     let connections = TaskTracker::new();
     connections.spawn(follower.run(stop.clone()));
+    let watched = api.clone();
+    connections.spawn(async move { watched.auth.follow_files(&watched.stop).await });
     let mut renewal = interval(RENEW_EVERY);
     loop {
         let accepted = tokio::select! {
@@ -135,14 +137,21 @@ async fn connection(api: Arc<Api>, stream: TcpStream, peer: SocketAddr, acceptor
     let stop = api.stop.clone();
     let handshake = timeout(HANDSHAKE, acceptor.accept(stream));
     let stream = match stop.run_until_cancelled(handshake).await {
-        Some(Ok(Ok(stream))) => TokioIo::new(stream),
+        Some(Ok(Ok(stream))) => stream,
         Some(Ok(Err(error))) => return tracing::debug!(%peer, %error, "no TLS handshake"),
         Some(Err(_)) | None => return,
     };
+    let shown = stream.get_ref().1.peer_certificates();
+    let certified = shown.and_then(|chain| auth::certified(chain.first()?));
+    let from = Peer {
+        address: peer,
+        certified,
+    };
+    let stream = TokioIo::new(stream);
     let service = service_fn(move |request: Request<Incoming>| {
-        let api = api.clone();
+        let (api, from) = (api.clone(), from.clone());
         async move {
-            let reply = dispatch::answer(api, peer, request.map(Body::new)).await;
+            let reply = dispatch::answer(api, from, request.map(Body::new)).await;
             Ok::<_, Infallible>(reply)
         }
     });

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, stream};
 use serde_json::{Value, json};
 use tokio::{
-    sync::OwnedSemaphorePermit,
+    sync::{OwnedSemaphorePermit, watch},
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -45,10 +45,15 @@ pub(super) async fn open(api: &Arc<Api>, inbound: &Inbound) -> Result<Reply, Sta
     let (bookmarks, include) = (query.bookmarks()?, query.include()?);
     let seconds = query.timeout_seconds()?.filter(|seconds| *seconds > 0);
     #[expect(clippy::disallowed_methods, reason = "nothing is decided on it")]
-    let lifetime = seconds.map_or_else(
+    let mut lifetime = seconds.map_or_else(
         || Duration::from_secs(60 * fastrand::u64(MINUTES)),
         Duration::from_secs,
     );
+    // With the credential ends what it opened.
+    if let Some(until) = inbound.user.until {
+        let left = Duration::try_from(until.duration_since(api.clock.now()));
+        lifetime = lifetime.min(left.unwrap_or_default());
+    }
     let permit = api.watches.clone().try_acquire_owned();
     let permit = permit.map_err(|_| Status::too_many("too many watches; try again later"))?;
     let shape = Shape {
@@ -80,6 +85,7 @@ pub(super) async fn open(api: &Arc<Api>, inbound: &Inbound) -> Result<Reply, Sta
         .map_err(read::refused)?;
     let live = Live {
         authority: api.authority.clone(),
+        credentials: api.auth.changes(),
         asked: (inbound.user.clone(), inbound.attributes.clone()),
         lines,
         watch,
@@ -205,6 +211,7 @@ impl Lines {
 /// A watch under way.
 struct Live {
     authority: Authority,
+    credentials: watch::Receiver<u64>,
     /// Who asked for what: asked again whenever the policy changes.
     asked: (User, Attributes),
     lines: Lines,
@@ -248,7 +255,9 @@ impl Live {
                 }
                 Woken::Policy => {
                     let (user, attributes) = &self.asked;
-                    if let Err(status) = authorize(&self.authority, user, attributes) {
+                    if !self.lines.api.auth.still_good(user) {
+                        self.fail(&Status::unauthorized());
+                    } else if let Err(status) = authorize(&self.authority, user, attributes) {
                         self.fail(&status);
                     }
                 }
@@ -270,6 +279,7 @@ impl Live {
             () = self.lines.api.stop.cancelled() => Woken::Stop,
             () = &mut self.deadline => Woken::Deadline,
             () = self.authority.changed() => Woken::Policy,
+            Ok(()) = self.credentials.changed() => Woken::Policy,
             event = self.watch.next() => Woken::Event(event.map(Box::new)),
             () = bookmark => Woken::Bookmark,
         }

@@ -3,6 +3,7 @@
 //! Every command carries an example, because an example is what one looks for in `--help`.
 //! The server commands are only described here; the module `run` carries them out.
 
+mod access;
 mod sim;
 mod state;
 
@@ -16,6 +17,7 @@ use crate::types::{
     meta::Kind,
     role::{Role, UnknownRole},
 };
+pub use access::AccessArgs;
 pub use sim::{
     Add, BreakArgs, Control, FaultCommand, Listed, OperatorCommand, PlayArgs, ScenarioArgs,
     Settings, SettingsArgs, SimArgs, SimCommand, SimProfile, StateArgs, StopArgs,
@@ -517,6 +519,9 @@ pub struct ControllerArgs {
     /// Where it keeps its objects.
     #[command(flatten)]
     pub store: StoreArgs,
+    /// Who is let in.
+    #[command(flatten)]
+    pub access: Box<AccessArgs>,
 }
 
 /// See [`ServerCommand::Demo`].

@@ -194,7 +194,7 @@ impl From<StoreError> for Lost {
 
 /// What a follower waited for.
 enum Woken {
-    Change(Option<Result<WatchEvent, StoreError>>),
+    Change(Option<Box<Result<WatchEvent, StoreError>>>),
     Waiter(Option<oneshot::Sender<()>>),
 }
 
@@ -215,12 +215,12 @@ impl Follower {
     async fn follow(&mut self) -> Result<(), Lost> {
         let woken = tokio::select! {
             biased;
-            change = self.known.changes.next() => Woken::Change(change),
+            change = self.known.changes.next() => Woken::Change(change.map(Box::new)),
             waiter = self.waiting.recv() => Woken::Waiter(waiter),
         };
         let waiter = match woken {
             Woken::Change(Some(event)) => {
-                self.known.take(event?);
+                self.known.take((*event)?);
                 None
             }
             Woken::Change(None) => return Err(Lost::closed()),

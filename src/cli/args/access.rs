@@ -1,0 +1,47 @@
+//! Options of the controller about who may do what.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Who is let in, besides the holder of the token in the state folder.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Who may do what")]
+pub struct AccessArgs {
+    /// Users by their tokens: SHA256,USER,UID,"GROUP,GROUP" a line, which `weir token hash` prints.
+    #[arg(long, value_name = "FILE")]
+    pub token_auth_file: Option<PathBuf>,
+    /// Authorities whose client certificates are taken. Default: DIR/tls/ca.crt of `--state`.
+    #[arg(long, value_name = "FILE")]
+    pub client_ca_file: Option<PathBuf>,
+    /// The public keys (JWKS) of an OpenID Connect provider whose tokens are taken.
+    #[arg(long, value_name = "FILE", requires_all = ["oidc_issuer_url", "oidc_client_id"])]
+    pub oidc_jwks_file: Option<PathBuf>,
+    /// The provider, as in the claim `iss` of its tokens.
+    #[arg(long, value_name = "URL", requires = "oidc_jwks_file")]
+    pub oidc_issuer_url: Option<String>,
+    /// Whom its tokens must be for, as in their claim `aud`.
+    #[arg(long, value_name = "ID", requires = "oidc_jwks_file")]
+    pub oidc_client_id: Option<String>,
+    /// The claim that names the user.
+    #[arg(long, value_name = "CLAIM", default_value = "sub")]
+    pub oidc_username_claim: String,
+    /// What is put before the name; `-` for nothing. Default: the provider's URL and a `#`, but
+    /// nothing before the claim `email`.
+    #[arg(long, value_name = "PREFIX", requires = "oidc_jwks_file")]
+    pub oidc_username_prefix: Option<String>,
+    /// The claim with the user's groups.
+    #[arg(long, value_name = "CLAIM", requires = "oidc_jwks_file")]
+    pub oidc_groups_claim: Option<String>,
+    /// What is put before each group.
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub oidc_groups_prefix: String,
+    /// Let everybody on this computer do everything; only where `--listen` is on loopback.
+    #[arg(long)]
+    pub insecure_no_auth: bool,
+}
