@@ -3,7 +3,7 @@
 //!
 //! - `server` accepts connections, `dispatch` finds out who asks and what for (`auth`, `route`,
 //!   `query`, `negotiate`) and whether they may (`access`), and `read`, `write`, `delete`, `watch`, `discovery` and `openapi`
-//!   answer. `table` draws what `kubectl get` prints.
+//!   and `review` answer. `audit` writes down who asked what. `table` draws what `kubectl get` prints.
 //! - [`tls`] and [`kubeconfig`] make the certificate authority, the token and the file with which
 //!   clients find both.
 //! - [`client`] is the other end.
@@ -22,6 +22,7 @@ pub mod tls;
 
 mod access;
 mod age;
+mod audit;
 mod auth;
 mod body;
 mod delete;
@@ -31,9 +32,11 @@ pub(crate) mod files;
 mod negotiate;
 mod openapi;
 mod patch;
+mod protobuf;
 mod query;
 mod read;
 mod reply;
+mod review;
 mod route;
 mod selector;
 mod server;
@@ -42,6 +45,7 @@ mod table;
 mod watch;
 mod write;
 
+pub use audit::{Audit, AuditOptions};
 pub use auth::{AuthError, AuthOptions, Authenticators, Oidc, token_line};
 pub use dispatch::{Hooks, Limits};
 pub use server::{Config, serve};

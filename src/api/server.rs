@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     access::{Authority, reconcile},
+    audit::Audit,
     auth::{self, Authenticators},
     dispatch::{self, Api, DEFAULT_NAMESPACE, Hooks, Limits, Peer},
     openapi::Documents,
@@ -45,6 +46,8 @@ pub struct Config {
     pub tls: Tls,
     /// Who is let in.
     pub auth: Authenticators,
+    /// Where it is written down who did what, if anywhere.
+    pub audit: Option<Audit>,
     /// The time, for ages in tables.
     pub clock: Clock,
     /// What it asks of the rest of Weir.
@@ -77,6 +80,7 @@ pub async fn serve(
         store: config.store,
         auth: config.auth,
         authority,
+        audit: config.audit,
         clock: config.clock,
         hooks: config.hooks,
         documents: Documents::new(),

@@ -87,6 +87,7 @@ pub(super) async fn open(api: &Arc<Api>, inbound: &Inbound) -> Result<Reply, Sta
         authority: api.authority.clone(),
         credentials: api.auth.changes(),
         asked: (inbound.user.clone(), inbound.attributes.clone()),
+        shown_by: inbound.shown_by.clone(),
         lines,
         watch,
         selection,
@@ -214,6 +215,8 @@ struct Live {
     credentials: watch::Receiver<u64>,
     /// Who asked for what: asked again whenever the policy changes.
     asked: (User, Attributes),
+    /// Whose credential it rests on.
+    shown_by: User,
     lines: Lines,
     watch: Watch,
     selection: Selection,
@@ -255,7 +258,7 @@ impl Live {
                 }
                 Woken::Policy => {
                     let (user, attributes) = &self.asked;
-                    if !self.lines.api.auth.still_good(user) {
+                    if !self.lines.api.auth.still_good(&self.shown_by) {
                         self.fail(&Status::unauthorized());
                     } else if let Err(status) = authorize(&self.authority, user, attributes) {
                         self.fail(&status);

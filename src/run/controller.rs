@@ -18,7 +18,7 @@ use super::{
     state::Place,
 };
 use crate::{
-    api::{self, AuthOptions, Authenticators, Oidc},
+    api::{self, Audit, AuditOptions, AuthOptions, Authenticators, Oidc},
     cli::args::{AccessArgs, ControllerArgs, LogFormat, StoreArgs},
     clock::Clock,
     cloud::{
@@ -44,6 +44,8 @@ pub struct ControllerConfig {
     pub listen: SocketAddr,
     /// Who is let in, besides the holder of the state folder's token.
     pub auth: AuthOptions,
+    /// Where it is written down who did what, if anywhere.
+    pub audit: Option<AuditOptions>,
     /// The time.
     pub clock: Clock,
     /// Where job ids come from.
@@ -92,7 +94,7 @@ impl Controller {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let (served, kubeconfig) = serve_api(
-            (&config.state, &config.auth),
+            (&config.state, &config.auth, config.audit),
             listener,
             (&context, users),
             &stop,
@@ -229,7 +231,7 @@ async fn whole(store: &Store, place: Place<'_>) -> Result<()> {
 }
 
 fn serve_api(
-    (state, auth): (&Path, &AuthOptions),
+    (state, auth, audit): (&Path, &AuthOptions, Option<AuditOptions>),
     listener: TcpListener,
     (context, store): (&Arc<Context<Connector>>, Store),
     stop: &CancellationToken,
@@ -249,6 +251,7 @@ fn serve_api(
         store,
         tls,
         auth: Authenticators::prepare(&token, auth, &context.clock)?,
+        audit: audit.map(open_audit).transpose()?,
         clock: context.clock.clone(),
         hooks: Arc::new(Hooks(Arc::clone(context))),
         limits: api::Limits::default(),
@@ -258,6 +261,11 @@ fn serve_api(
         Box::pin(async move { served.await.context("the API stopped") }),
         kubeconfig,
     ))
+}
+
+fn open_audit(options: AuditOptions) -> Result<Audit> {
+    let file = options.path.display().to_string();
+    Audit::open(options).with_context(|| format!("cannot write the audit log {file}"))
 }
 
 /// What the API needs of the loop.
@@ -274,6 +282,10 @@ impl api::Hooks for Hooks {
 
     fn metrics(&self) -> BoxFuture<'_, String> {
         Box::pin(runner::metrics(&self.0))
+    }
+
+    fn audit_lost(&self) {
+        self.0.metrics.audit_lost();
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), String>> {
@@ -331,6 +343,16 @@ pub(super) fn etcd(args: StoreArgs) -> Result<Option<EtcdConfig>> {
     Ok(config.transpose()?)
 }
 
+/// Where the audit log is, as it was typed.
+fn audit(args: &AccessArgs) -> Option<AuditOptions> {
+    let path = args.audit_log.clone();
+    path.map(|path| AuditOptions {
+        path,
+        bytes_max: u64::from(args.audit_log_maxsize) << 20,
+        files_kept: args.audit_log_maxbackup,
+    })
+}
+
 /// Who is let in, as it was typed.
 fn auth(args: AccessArgs) -> AuthOptions {
     let provider = args.oidc_jwks_file.zip(args.oidc_issuer_url);
@@ -368,6 +390,7 @@ pub async fn controller(args: ControllerArgs) -> Result<()> {
         keys: keys::given(args.store.encryption_key_file.as_deref())?,
         etcd: etcd(args.store)?,
         listen: args.listen,
+        audit: audit(&args.access),
         auth: auth(*args.access),
         clock: Clock::system(),
         ids: Ids::random(),

@@ -115,6 +115,7 @@ impl Stage {
             keys: None,
             listen: ([127, 0, 0, 1], 0).into(),
             auth: AuthOptions::default(),
+            audit: None,
             clock,
             ids: Ids::random(),
         })

@@ -38,6 +38,7 @@ async fn controller(state: &Path) -> Controller {
         keys: None,
         listen: ([127, 0, 0, 1], 0).into(),
         auth: AuthOptions::default(),
+        audit: None,
         clock: Clock::system(),
         ids: Ids::random(),
     };

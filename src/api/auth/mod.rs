@@ -6,6 +6,7 @@
 
 mod certificate;
 mod file;
+mod impersonate;
 mod jwt;
 mod token_file;
 mod verify;
@@ -17,11 +18,11 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::{certificate::user as certified, impersonate::impersonated};
 pub use self::{file::AuthError, jwt::Oidc, token_file::line as token_line};
 use self::{file::Reread, jwt::Issuer, token_file::TokenFile};
-pub(super) use certificate::user as certified;
 
-use super::status::Status;
+use super::{review::AUTHENTICATION, status::Status};
 use crate::{clock::Clock, types::core::Confidential};
 
 /// The group that may do everything, as in Kubernetes.

@@ -41,6 +41,17 @@ pub struct AccessArgs {
         hide_default_value = true
     )]
     pub oidc_groups_prefix: String,
+    /// Write down here who did what: Kubernetes' audit events as JSON lines, without bodies.
+    #[arg(long, value_name = "FILE")]
+    pub audit_log: Option<PathBuf>,
+    /// MiB of the audit log after which the next file is begun.
+    #[arg(long, value_name = "MIB", default_value_t = 100,
+          value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub audit_log_maxsize: u32,
+    /// Former files of the audit log that are kept.
+    #[arg(long, value_name = "N", default_value_t = 10,
+          value_parser = clap::value_parser!(u32).range(..=1000))]
+    pub audit_log_maxbackup: u32,
     /// Let everybody on this computer do everything; only where `--listen` is on loopback.
     #[arg(long)]
     pub insecure_no_auth: bool,
