@@ -17,7 +17,7 @@ use crate::types::{
     meta::Kind,
     role::{Role, UnknownRole},
 };
-pub use access::AccessArgs;
+pub use access::{AccessArgs, HashArgs, TokenCommand};
 pub use sim::{
     Add, BreakArgs, Control, FaultCommand, Listed, OperatorCommand, PlayArgs, ScenarioArgs,
     Settings, SettingsArgs, SimArgs, SimCommand, SimProfile, StateArgs, StopArgs,
@@ -101,6 +101,9 @@ pub enum ServerCommand {
                       weir state fsck --state /var/lib/weir"
     )]
     State(StateCommand),
+    /// Make lines for the file of users that a controller lets in.
+    #[command(subcommand)]
+    Token(TokenCommand),
 }
 
 /// Which controller to speak to, and in which namespace.

@@ -1,8 +1,8 @@
-//! Options of the controller about who may do what.
+//! Who may do what: options of the controller, and tokens.
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 /// Who is let in, besides the holder of the token in the state folder.
 #[derive(Clone, Debug, Default, Args)]
@@ -55,4 +55,34 @@ pub struct AccessArgs {
     /// Let everybody on this computer do everything; only where `--listen` is on loopback.
     #[arg(long)]
     pub insecure_no_auth: bool,
+}
+
+/// Commands about tokens.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Print the line of a token, which comes on standard input, for `--token-auth-file`.
+    #[command(
+        after_help = "Example:\n  head -c 32 /dev/urandom | base64 > ann.token\n  \
+                            weir token hash --user ann --group ops < ann.token >> tokens"
+    )]
+    Hash(HashArgs),
+}
+
+/// See [`TokenCommand::Hash`].
+#[derive(Clone, Debug, Args)]
+pub struct HashArgs {
+    /// The name of its holder.
+    #[arg(long, value_name = "NAME")]
+    pub user: String,
+    /// What tells holders of one name apart.
+    #[arg(
+        long,
+        value_name = "UID",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub uid: String,
+    /// A group of its holder; may be given several times.
+    #[arg(long = "group", value_name = "GROUP")]
+    pub groups: Vec<String>,
 }
