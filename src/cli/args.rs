@@ -17,7 +17,7 @@ use crate::types::{
     meta::Kind,
     role::{Role, UnknownRole},
 };
-pub use access::{AccessArgs, HashArgs, TokenCommand};
+pub use access::{AccessArgs, HashArgs, LoginArgs, TokenCommand};
 pub use sim::{
     Add, BreakArgs, Control, FaultCommand, Listed, OperatorCommand, PlayArgs, ScenarioArgs,
     Settings, SettingsArgs, SimArgs, SimCommand, SimProfile, StateArgs, StopArgs,
@@ -79,6 +79,8 @@ pub enum ClientCommand {
     Resume(ResumeArgs),
     /// Let a plan go on that destroys many machines.
     Approve(ApproveArgs),
+    /// Write a kubeconfig for another user of the same controller.
+    Login(LoginArgs),
     /// Print the versions of this program and of the controller.
     Version(VersionArgs),
     /// Print a completion script for a shell.
@@ -102,7 +104,10 @@ pub enum ServerCommand {
     )]
     State(StateCommand),
     /// Make lines for the file of users that a controller lets in.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  weir token hash --user ann --group ops < ann.token >> tokens"
+    )]
     Token(TokenCommand),
 }
 

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::Connection;
+
 /// Who is let in, besides the holder of the token in the state folder.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Who may do what")]
@@ -85,4 +87,36 @@ pub struct HashArgs {
     /// A group of its holder; may be given several times.
     #[arg(long = "group", value_name = "GROUP")]
     pub groups: Vec<String>,
+}
+
+/// See [`ClientCommand::Login`](super::ClientCommand::Login).
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  weir login --user ann --token-file ann.token -o ann.kubeconfig -n lab\n  \
+                        KUBECONFIG=ann.kubeconfig weir get stacks"
+)]
+pub struct LoginArgs {
+    /// What the user, the cluster and the context are called in the kubeconfig.
+    #[arg(long, value_name = "NAME")]
+    pub user: String,
+    /// A file with the user's token.
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "client_certificate",
+        conflicts_with = "client_certificate"
+    )]
+    pub token_file: Option<PathBuf>,
+    /// The user's certificate.
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    pub client_certificate: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, value_name = "FILE", requires = "client_certificate")]
+    pub client_key: Option<PathBuf>,
+    /// The kubeconfig to add them to; it is made if there is none.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The controller, as it is reached now.
+    #[command(flatten)]
+    pub connection: Connection,
 }

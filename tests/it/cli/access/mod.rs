@@ -292,7 +292,7 @@ fn nobody_gives_what_they_do_not_have() {
         "--clusterrole=view",
         "--user=eve",
     ];
-    bed.by("ann", &words).refused("(Forbidden)");
+    bed.by("ann", &words).refused("at the cluster scope");
     bed.by("eve", &["get", "secret", "keys", "-n", "lab", "-o", "name"])
         .ok();
 }
@@ -396,6 +396,38 @@ fn who_shows_nothing_learns_nothing_but_health_and_version() {
         "/nothing",
     ] {
         assert_eq!(code(path), "401", "{path}");
+    }
+}
+
+#[test]
+fn a_user_logs_in_and_weir_itself_is_that_user() {
+    let Some(bed) = bed() else { return };
+    bound(&bed, "ann", "view");
+    bed.certify("bob", &[], &bed.dir().join("state/tls"));
+    bound(&bed, "bob", "view");
+    bed.file("ann.token", "ann-token\n");
+    let weir = |line: &str| run(bed.dir(), &line.split(' ').collect::<Vec<_>>(), "");
+    let shown = [
+        "--token-file ann.token",
+        "--client-certificate bob.crt --client-key bob.key",
+    ];
+    for (user, shown) in ["ann", "bob"].into_iter().zip(shown) {
+        let told = weir(&format!("login --user {user} {shown} -o both -n lab")).done();
+        assert!(!told.contains("ann-token"), "{told}");
+    }
+    for user in ["ann", "bob"] {
+        let with = format!("--kubeconfig both --context {user}");
+        let told = weir(&format!("get accounts {with}")).done();
+        assert!(told.contains("cloud"), "{told}");
+        let why = weir(&format!("get secrets {with}")).failed(1);
+        assert!(
+            why.contains(&format!("User \"{user}\" cannot list")),
+            "{why}"
+        );
+        bed.know(user, &json!({}));
+        fs::copy(bed.dir().join("both"), bed.kubeconfig(user)).unwrap();
+        let who = bed.by(user, &["--context", user, "auth", "whoami"]).ok();
+        assert!(who.contains(user), "{who}");
     }
 }
 
