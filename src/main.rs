@@ -22,6 +22,7 @@ async fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Server(ServerCommand::Controller(args)) => run::controller(args).await?,
         Command::Server(ServerCommand::Demo(args)) => run::demo(args).await?,
         Command::Server(ServerCommand::Sim(args)) => run::sim(args).await?,
+        Command::Server(ServerCommand::Token(command)) => run::token(&command)?,
         Command::Server(ServerCommand::State(command)) => return run::state(command).await,
     }
     Ok(Exit::Done)

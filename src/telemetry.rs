@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -57,6 +57,7 @@ pub struct Metrics {
     machines: IntGaugeVec,
     stacks: IntGaugeVec,
     refusals: IntCounterVec,
+    audit_lost: IntCounter,
 }
 
 /// Bounds, in seconds, that suit both an HTTP request and a repair that takes minutes.
@@ -216,7 +217,11 @@ impl Metrics {
         let help = "Whether this controller acts (1) or stands by (0).";
         let leading = IntGauge::new("weir_leader", help)?;
         registry.register(Box::new(leading.clone()))?;
+        let help = "Lines of the audit log that could not be written.";
+        let audit_lost = IntCounter::new("weir_audit_lost_total", help)?;
+        registry.register(Box::new(audit_lost.clone()))?;
         Ok(Self {
+            audit_lost,
             reconciles: RECONCILES.counter(registry)?,
             reconcile_seconds: RECONCILE_SECONDS.seconds(registry)?,
             queue_seconds: QUEUE_SECONDS.seconds(registry)?,
@@ -295,6 +300,11 @@ impl Metrics {
     /// The second opinion refused a step.
     pub fn refused(&self, command: &str) {
         self.refusals.with_label_values(&[command]).inc();
+    }
+
+    /// A line of the audit log was lost.
+    pub fn audit_lost(&self) {
+        self.audit_lost.inc();
     }
 
     /// Sets whether this controller acts, or stands by.

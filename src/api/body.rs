@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use serde_json::{Map, Value, json};
 
 use super::{
+    protobuf,
     route::Target,
     status::{Cause, Status},
 };
@@ -57,6 +58,7 @@ pub(super) fn decode(media: &str, body: &[u8]) -> Result<Value, Status> {
         "" | "application/json" => parse_json(body),
         "application/yaml" => serde_yaml::from_slice(body)
             .map_err(|error| Status::bad_request(format!("the body is no YAML: {error}"))),
+        protobuf::MEDIA => protobuf::decode(body),
         other => Err(Status::unsupported_media_type(other, &OBJECTS)),
     }
 }

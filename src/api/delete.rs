@@ -166,7 +166,13 @@ async fn empty(store: &Store, namespace: &ObjectKey) -> Result<(), Status> {
             return Err(Status::conflict(namespace, &why));
         }
     }
-    for kind in [Kind::Secret, Kind::Event, Kind::Lease] {
+    for kind in [
+        Kind::Secret,
+        Kind::Event,
+        Kind::Lease,
+        Kind::RoleBinding,
+        Kind::Role,
+    ] {
         let listing = store.list(kind, Some(name)).await.map_err(read::refused)?;
         stream::iter(listing.items)
             .map(|object| async move {

@@ -2,8 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::{negotiate::Form, status::Status};
-use crate::types::meta::{GROUP, Kind};
+use super::{
+    negotiate::Form,
+    review::{AUTHENTICATION, AUTHORIZATION, Review},
+    status::Status,
+};
+use crate::types::{
+    meta::{GROUP, Kind},
+    rbac::RBAC_GROUP,
+};
 
 const VERBS: [&str; 8] = [
     "create",
@@ -21,7 +28,13 @@ const STATUS_VERBS: [&str; 3] = ["get", "patch", "update"];
 const KUBERNETES: (&str, &str, &str) = ("1", "32", "v1.32.0");
 
 /// Groups in order of priority, each with its one version.
-const GROUPS: [(&str, &str); 2] = [(GROUP, "v1alpha1"), ("coordination.k8s.io", "v1")];
+const GROUPS: [(&str, &str); 5] = [
+    (GROUP, "v1alpha1"),
+    ("coordination.k8s.io", "v1"),
+    (RBAC_GROUP, "v1"),
+    (AUTHORIZATION, "v1"),
+    (AUTHENTICATION, "v1"),
+];
 
 /// Every group and version with the path of its resources, the core group included.
 pub(super) fn group_versions() -> Vec<(&'static str, &'static str, String)> {
@@ -79,8 +92,10 @@ pub(super) fn group(name: &str) -> Option<Value> {
 
 /// `/api/v1`, `/apis/GROUP/VERSION`.
 pub(super) fn resources(group: &str, version: &str) -> Result<Value, Status> {
-    let mut kinds = kinds(group, version).peekable();
-    if kinds.peek().is_none() {
+    if !group_versions()
+        .iter()
+        .any(|known| (known.0, known.1) == (group, version))
+    {
         return Err(Status::no_such_path());
     }
     let group_version = if group.is_empty() {
@@ -88,7 +103,14 @@ pub(super) fn resources(group: &str, version: &str) -> Result<Value, Status> {
     } else {
         format!("{group}/{version}")
     };
-    let resources: Vec<Value> = kinds.flat_map(legacy_entries).collect();
+    let kinds = kinds(group, version).flat_map(legacy_entries);
+    let reviews = reviews(group).map(|review| {
+        json!({
+            "name": review.plural(), "singularName": "", "namespaced": review.namespaced(),
+            "kind": review.kind(), "verbs": ["create"],
+        })
+    });
+    let resources: Vec<Value> = kinds.chain(reviews).collect();
     Ok(json!({
         "kind": "APIResourceList", "apiVersion": "v1",
         "groupVersion": group_version, "resources": resources,
@@ -119,7 +141,7 @@ fn legacy_entries(kind: Kind) -> Vec<Value> {
 const fn categories(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::ClearwaterStack | Kind::Machine | Kind::CloudAccount => &["all", "weir"],
-        Kind::Secret | Kind::Event | Kind::Lease | Kind::Namespace => &[],
+        _ => &[],
     }
 }
 
@@ -132,7 +154,9 @@ fn aggregated(form: &str, groups: &[(&str, &str)]) -> Value {
             } else {
                 json!({ "name": group })
             };
-            let resources: Vec<Value> = kinds(group, version).map(aggregated_entry).collect();
+            let kinds = kinds(group, version).map(aggregated_entry);
+            let reviews = reviews(group).map(aggregated_review);
+            let resources: Vec<Value> = kinds.chain(reviews).collect();
             json!({ "metadata": metadata, "versions": [
                 { "version": version, "freshness": "Current", "resources": resources },
             ]})
@@ -142,6 +166,21 @@ fn aggregated(form: &str, groups: &[(&str, &str)]) -> Value {
         "kind": "APIGroupDiscoveryList",
         "apiVersion": format!("apidiscovery.k8s.io/{form}"),
         "metadata": {}, "items": items,
+    })
+}
+
+/// The questions of a group.
+fn reviews(group: &str) -> impl Iterator<Item = Review> {
+    let of = move |review: &Review| review.group() == group;
+    Review::ALL.into_iter().filter(of)
+}
+
+fn aggregated_review(review: Review) -> Value {
+    let response = json!({ "group": review.group(), "version": "v1", "kind": review.kind() });
+    json!({
+        "resource": review.plural(), "responseKind": response,
+        "scope": if review.namespaced() { "Namespaced" } else { "Cluster" },
+        "singularResource": "", "verbs": ["create"],
     })
 }
 

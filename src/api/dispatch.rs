@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, Request, header},
 };
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, future::BoxFuture};
 use serde_json::Value;
 use tokio::{
     sync::Semaphore,
@@ -17,18 +17,26 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, field};
 
 use super::{
-    auth::{Attributes, Tokens, User, authorize},
+    access::{Authority, attributes, authorize},
+    audit::{self, Audit, Seen},
+    auth::{Authenticators, User, impersonated},
     body, delete, discovery,
     negotiate::{Form, Offer, negotiate},
     openapi::{self, Documents},
     query::Query,
     read,
     reply::{self, Reply},
+    review,
     route::{Check, Part, Route, Target, route},
+    selector::Selection,
     status::Status,
     watch, write,
 };
-use crate::{clock::Clock, store::Store, types::stack::ClearwaterStack};
+use crate::{
+    clock::Clock,
+    store::Store,
+    types::{meta::Kind, rbac::Attributes, stack::ClearwaterStack},
+};
 
 /// The namespace that is always there.
 pub(super) const DEFAULT_NAMESPACE: &str = "default";
@@ -50,6 +58,9 @@ pub trait Hooks: Send + Sync + 'static {
 
     /// All metrics in Prometheus' text form.
     fn metrics(&self) -> BoxFuture<'_, String>;
+
+    /// A line of the audit log was lost.
+    fn audit_lost(&self);
 
     /// Whether the controller does its work.
     ///
@@ -89,7 +100,9 @@ impl Default for Limits {
 /// Everything that answers need.
 pub(super) struct Api {
     pub(super) store: Store,
-    pub(super) tokens: Tokens,
+    pub(super) auth: Authenticators,
+    pub(super) authority: Authority,
+    pub(super) audit: Option<Audit>,
     pub(super) clock: Clock,
     pub(super) hooks: Arc<dyn Hooks>,
     pub(super) limits: Limits,
@@ -100,6 +113,11 @@ pub(super) struct Api {
 
 /// A request about objects.
 pub(super) struct Inbound {
+    /// Who asks, and what for.
+    pub(super) user: User,
+    /// Whose credential was shown: another, where the user is impersonated.
+    pub(super) shown_by: User,
+    pub(super) attributes: Attributes,
     pub(super) target: Target,
     pub(super) query: Query,
     /// The form in which the answer is wanted.
@@ -109,12 +127,20 @@ pub(super) struct Inbound {
     pub(super) body: Bytes,
 }
 
+/// Who is at the other end of a connection.
+#[derive(Clone)]
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    /// Whose certificate it showed, if it did.
+    pub(super) certified: Option<User>,
+}
+
 /// A request before its body is read.
 struct Head {
     method: Method,
     query: Query,
     headers: HeaderMap,
-    peer: SocketAddr,
+    peer: Peer,
 }
 
 impl Head {
@@ -129,7 +155,7 @@ impl Head {
 }
 
 /// Answers a request, whatever it is.
-pub(super) async fn answer(api: Arc<Api>, peer: SocketAddr, request: Request<Body>) -> Reply {
+pub(super) async fn answer(api: Arc<Api>, peer: Peer, request: Request<Body>) -> Reply {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let span = tracing::info_span!(
@@ -139,16 +165,33 @@ pub(super) async fn answer(api: Arc<Api>, peer: SocketAddr, request: Request<Bod
         status = field::Empty,
         ms = field::Empty,
     );
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it goes to the logs and back to the client"
+    )]
+    let id = uuid::Uuid::new_v4().to_string();
     let head = Head {
         method: parts.method,
         query: Query::parse(parts.uri.query().unwrap_or_default()),
         headers: parts.headers,
         peer,
     };
-    let timed = async move {
-        let started = Instant::now();
+    let asked = audit::Request {
+        id: id.clone(),
+        uri: parts.uri.to_string(),
+        method: head.method.to_string(),
+        agent: head
+            .header(header::USER_AGENT)
+            .unwrap_or_default()
+            .to_owned(),
+        from: head.peer.address.ip(),
+        received: api.clock.now(),
+    };
+    let started = Instant::now();
+    let timed = async {
         let limit = api.limits.request;
-        let answered = timeout(limit, respond(&api, &path, &head, body)).await;
+        let mut seen = Seen::default();
+        let answered = timeout(limit, respond(&api, &path, &head, body, &mut seen)).await;
         let late = || Status::timeout(format!("the request took longer than {limit:?}"));
         let response = answered
             .unwrap_or_else(|_| Err(late()))
@@ -157,37 +200,130 @@ pub(super) async fn answer(api: Arc<Api>, peer: SocketAddr, request: Request<Bod
         span.record("status", response.status().as_u16());
         span.record("ms", started.elapsed().as_millis());
         tracing::debug!("answered");
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "it goes to the log and back to the client"
-        )]
-        let id = uuid::Uuid::new_v4().to_string();
-        let audit = header::HeaderName::from_static("audit-id");
-        reply::with_header(response, audit, &id)
+        let name = header::HeaderName::from_static("audit-id");
+        let response = reply::with_header(response, name, &id);
+        match route(&path) {
+            Route::Health(_) => response,
+            _ => written_down(&api, asked, seen, response),
+        }
     };
     timed.instrument(span).await
 }
 
-async fn respond(api: &Arc<Api>, path: &str, head: &Head, body: Body) -> Result<Reply, Status> {
+/// Writes into the audit log how a request ended; of a watch also that it began.
+fn written_down(api: &Arc<Api>, asked: audit::Request, seen: Seen, response: Reply) -> Reply {
+    if api.audit.is_none() {
+        return response;
+    }
+    let code = response.status().as_u16();
+    let watches = seen
+        .attributes
+        .as_ref()
+        .is_some_and(|wanted| wanted.verb == "watch");
+    let ended = Ended {
+        api: Arc::clone(api),
+        asked,
+        seen,
+        code,
+    };
+    if !watches || code != 200 {
+        drop(ended);
+        return response;
+    }
+    ended.write("ResponseStarted");
+    response.map(|body| {
+        let lines = body.into_data_stream().inspect(move |_| {
+            // Dropped with the stream, however it ends.
+            let _ = &ended;
+        });
+        Body::from_stream(lines)
+    })
+}
+
+/// Writes, when it is dropped, that a request has ended.
+struct Ended {
+    api: Arc<Api>,
+    asked: audit::Request,
+    seen: Seen,
+    code: u16,
+}
+
+impl Ended {
+    fn write(&self, stage: &str) {
+        let event = audit::event(
+            &self.asked,
+            &self.seen,
+            stage,
+            (self.code, self.api.clock.now()),
+        );
+        let written = self.api.audit.as_ref().map(|audit| audit.write(&event));
+        if matches!(written, Some(Err(_))) {
+            self.api.hooks.audit_lost();
+        }
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.write("ResponseComplete");
+    }
+}
+
+async fn respond(
+    api: &Arc<Api>,
+    path: &str,
+    head: &Head,
+    body: Body,
+    seen: &mut Seen,
+) -> Result<Reply, Status> {
     let route = route(path);
     match &route {
         Route::Health(check) => return Ok(health(api, *check, head).await),
-        Route::Metrics if head.peer.ip().to_canonical().is_loopback() => {
+        Route::Metrics if head.peer.address.ip().to_canonical().is_loopback() => {
             return Ok(reply::reply(200, METRICS, api.hooks.metrics().await));
         }
         _ => {}
     }
-    let user = api
-        .tokens
-        .authenticate(head.header(header::AUTHORIZATION))?;
+    let credential = head.headers.get(header::AUTHORIZATION);
+    // One that is no text is nobody's.
+    let credential = credential.map(|value| value.to_str().unwrap_or_default());
+    let shown_by = api
+        .auth
+        .identify(credential, head.peer.certified.as_ref())?;
+    seen.user = Some(shown_by.clone());
+    let other = impersonated(&api.authority, &shown_by, &head.headers)?;
+    seen.impersonated.clone_from(&other);
+    let user = other.unwrap_or_else(|| shown_by.clone());
     match route {
-        Route::Objects(target) => objects(api, user, target, head, body).await,
+        Route::Objects(target) => objects(api, (user, shown_by), target, (head, body), seen).await,
+        Route::Review(review, namespace) => {
+            if head.method != Method::POST {
+                return Err(Status::method_not_allowed());
+            }
+            seen.version = "v1";
+            permit(api, &user, review.attributes(&namespace), seen)?;
+            let media = body::media(head.header(header::CONTENT_TYPE).unwrap_or_default());
+            let body = body::read(body, api.limits.body_bytes).await?;
+            review::answer(api, &user, (review, &namespace), (&media, &body))
+        }
         route => {
-            let verb = head.method.as_str();
-            authorize(user, Attributes { verb, target: None })?;
+            let wanted = Attributes {
+                verb: head.method.as_str().to_ascii_lowercase(),
+                path: Some(path.to_owned()),
+                ..Attributes::default()
+            };
+            permit(api, &user, wanted, seen)?;
             document(api, &route, head).await
         }
     }
+}
+
+/// Says whether the user may do that, and notes it for the audit log.
+fn permit(api: &Api, user: &User, wanted: Attributes, seen: &mut Seen) -> Result<(), Status> {
+    let decided = authorize(&api.authority, user, &wanted);
+    seen.attributes = Some(wanted);
+    seen.allowed = Some(decided?);
+    Ok(())
 }
 
 /// Everything that is only read and is no object.
@@ -214,7 +350,9 @@ async fn document(api: &Api, route: &Route<'_>, head: &Head) -> Result<Reply, St
         }
         Route::UnknownResource => Err(Status::no_such_path()),
         Route::Unknown => Ok(reply::text(404, "404 page not found\n")),
-        Route::Health(_) | Route::Objects(_) => unreachable!("they are answered before"),
+        Route::Health(_) | Route::Objects(_) | Route::Review(..) => {
+            unreachable!("they are answered before")
+        }
     }
 }
 
@@ -272,6 +410,7 @@ async fn health(api: &Api, check: Check, head: &Head) -> Reply {
         };
         checks.extend([
             ("store", store),
+            ("policy", api.authority.check()),
             ("controller", api.hooks.ready().await),
             ("shutdown", shutdown),
         ]);
@@ -302,40 +441,52 @@ async fn health(api: &Api, check: Check, head: &Head) -> Reply {
 
 async fn objects(
     api: &Arc<Api>,
-    user: &User,
+    (user, shown_by): (User, User),
     target: Target,
-    head: &Head,
-    body: Body,
+    (head, body): (&Head, Body),
+    seen: &mut Seen,
 ) -> Result<Reply, Status> {
     let watches = target.name.is_none() && head.query.watch()?;
     let verb = verb(&head.method, &target, watches).ok_or_else(Status::method_not_allowed)?;
-    let target_of = Some(&target);
-    authorize(
-        user,
-        Attributes {
-            verb,
-            target: target_of,
-        },
-    )?;
+    let mut attributes = attributes(verb, &target);
+    if target.name.is_none()
+        && let Some(name) = Selection::only_name(head.query.fields())
+    {
+        attributes.name = name;
+    }
+    seen.version = target.kind.version();
+    permit(api, &user, attributes.clone(), seen)?;
     let form = head.form(Offer::Objects)?;
     let content_type = head.header(header::CONTENT_TYPE).unwrap_or_default();
     let inbound = Inbound {
+        user,
+        shown_by,
+        attributes,
         query: head.query.clone(),
         form,
         media: body::media(content_type),
         body: body::read(body, api.limits.body_bytes).await?,
         target,
     };
+    let answered = handle(api, verb, &inbound).await;
+    let writes = !matches!(verb, "get" | "list" | "watch");
+    if writes && (inbound.target.kind.is_rbac() || inbound.target.kind == Kind::Namespace) {
+        api.authority.catch_up().await;
+    }
+    answered
+}
+
+async fn handle(api: &Arc<Api>, verb: &str, inbound: &Inbound) -> Result<Reply, Status> {
     match verb {
-        "get" => read::get(api, &inbound).await,
-        "list" => read::list(api, &inbound).await,
-        "watch" => watch::open(api, &inbound).await,
-        "create" if inbound.target.part == Part::Plan => write::plan(api, &inbound).await,
-        "create" => write::create(api, &inbound).await,
-        "update" => write::replace(api, &inbound).await,
-        "patch" => write::patch(api, &inbound).await,
-        "delete" => delete::one(api, &inbound).await,
-        _ => delete::many(api, &inbound).await,
+        "get" => read::get(api, inbound).await,
+        "list" => read::list(api, inbound).await,
+        "watch" => watch::open(api, inbound).await,
+        "create" if inbound.target.part == Part::Plan => write::plan(api, inbound).await,
+        "create" => write::create(api, inbound).await,
+        "update" => write::replace(api, inbound).await,
+        "patch" => write::patch(api, inbound).await,
+        "delete" => delete::one(api, inbound).await,
+        _ => delete::many(api, inbound).await,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Kubeconfigs: the file that says where a server is, whom to trust and which token to show.
 //!
-//! Written for Weir's own server, and read wherever it came from, as far as a URL, an authority
-//! and a token go. Client certificates and credential plugins are left to kubectl.
+//! Written for Weir's own server, and read wherever it came from, as far as a URL, an authority, a
+//! token and a client certificate go. Credential plugins are left to kubectl.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::files;
 use crate::types::core::Confidential;
@@ -31,6 +31,8 @@ pub struct Access {
     pub insecure: bool,
     /// The bearer token.
     pub token: Option<Confidential>,
+    /// The client certificate and its key, in PEM.
+    pub certificate: Option<(String, Confidential)>,
     /// The namespace that commands are about unless told otherwise.
     pub namespace: String,
 }
@@ -94,6 +96,79 @@ pub fn write(
     })
 }
 
+/// What a user shows.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// A bearer token.
+    Token(Confidential),
+    /// A client certificate and its key, in PEM.
+    Certificate(String, Confidential),
+}
+
+/// Adds a user of a server to the kubeconfig at `path`, which is made where there is none, and
+/// makes their context the current one. Entries of the same name are replaced.
+///
+/// # Errors
+/// The file is no kubeconfig, or cannot be written.
+pub fn add(
+    path: &Path,
+    (name, namespace): (&str, &str),
+    access: &Access,
+    credential: &Credential,
+) -> Result<(), KubeconfigError> {
+    let io = |source| KubeconfigError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let shape = |source| KubeconfigError::Shape {
+        path: path.to_owned(),
+        source,
+    };
+    let text = files::read_if_present(path).map_err(io)?;
+    let text = text.filter(|text| !text.trim().is_empty());
+    let mut file: Value = match text {
+        Some(text) => serde_yaml::from_str(&text).map_err(shape)?,
+        None => json!({ "apiVersion": "v1", "kind": "Config" }),
+    };
+    if !file.is_object() {
+        return Err(KubeconfigError::Content {
+            path: path.to_owned(),
+            what: "it is no mapping; move it away".to_owned(),
+        });
+    }
+    let mut cluster = json!({ "server": access.server });
+    if let Some(pem) = &access.ca_pem {
+        cluster["certificate-authority-data"] = json!(STANDARD.encode(pem));
+    }
+    if access.insecure {
+        cluster["insecure-skip-tls-verify"] = json!(true);
+    }
+    let user = match credential {
+        Credential::Token(token) => json!({ "token": token.expose() }),
+        Credential::Certificate(certificate, key) => json!({
+            "client-certificate-data": STANDARD.encode(certificate),
+            "client-key-data": STANDARD.encode(key.expose()),
+        }),
+    };
+    let context = json!({ "cluster": name, "user": name, "namespace": namespace });
+    for (list, member, entry) in [
+        ("clusters", "cluster", cluster),
+        ("users", "user", user),
+        ("contexts", "context", context),
+    ] {
+        if !file[list].is_array() {
+            file[list] = json!([]);
+        }
+        if let Some(list) = file[list].as_array_mut() {
+            list.retain(|had| had["name"] != name);
+            list.push(json!({ "name": name, member: entry }));
+        }
+    }
+    file["current-context"] = json!(name);
+    let text = serde_yaml::to_string(&file).map_err(shape)?;
+    files::write_private(path, text.as_bytes()).map_err(io)
+}
+
 /// Reads how to reach the server of a context, by default the current one.
 ///
 /// # Errors
@@ -151,6 +226,14 @@ struct NamedUser {
 struct User {
     token: Option<Confidential>,
     token_file: Option<PathBuf>,
+    #[serde(rename = "client-certificate")]
+    client_certificate: Option<PathBuf>,
+    #[serde(rename = "client-certificate-data")]
+    client_certificate_data: Option<String>,
+    #[serde(rename = "client-key")]
+    client_key: Option<PathBuf>,
+    #[serde(rename = "client-key-data")]
+    client_key_data: Option<Confidential>,
 }
 
 #[derive(Deserialize)]
@@ -181,11 +264,13 @@ impl File {
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
         let user = self.users.iter().find(|u| u.name == context.user);
         let token = user.map_or(Ok(None), |named| named.user.token(folder))?;
+        let certificate = user.map_or(Ok(None), |named| named.user.certificate(folder))?;
         Ok(Access {
             server: cluster.server.trim_end_matches('/').to_owned(),
             ca_pem: cluster.ca_pem(folder)?,
             insecure: cluster.insecure_skip_tls_verify,
             token,
+            certificate,
             namespace: context
                 .namespace
                 .clone()
@@ -210,12 +295,7 @@ impl File {
 impl Cluster {
     fn ca_pem(&self, folder: &Path) -> Result<Option<String>, String> {
         if let Some(data) = &self.certificate_authority_data {
-            let bytes = STANDARD
-                .decode(data)
-                .map_err(|error| format!("certificate-authority-data is not base64: {error}"))?;
-            return String::from_utf8(bytes)
-                .map(Some)
-                .map_err(|_| "certificate-authority-data is not PEM".to_owned());
+            return decoded("certificate-authority-data", data).map(Some);
         }
         self.certificate_authority
             .as_ref()
@@ -235,6 +315,29 @@ impl User {
             (None, None) => Ok(None),
         }
     }
+
+    fn certificate(&self, folder: &Path) -> Result<Option<(String, Confidential)>, String> {
+        let data = self.client_certificate_data.as_deref();
+        let certificate = match (data, &self.client_certificate) {
+            (Some(data), _) => decoded("client-certificate-data", data)?,
+            (None, Some(file)) => read_beside(folder, file)?,
+            (None, None) => return Ok(None),
+        };
+        let key = match (&self.client_key_data, &self.client_key) {
+            (Some(data), _) => decoded("client-key-data", data.expose())?,
+            (None, Some(file)) => read_beside(folder, file)?,
+            (None, None) => return Err("it has a client certificate without its key".to_owned()),
+        };
+        Ok(Some((certificate, Confidential::new(key))))
+    }
+}
+
+/// The text of a member in base64.
+fn decoded(member: &str, data: &str) -> Result<String, String> {
+    let bytes = STANDARD
+        .decode(data)
+        .map_err(|error| format!("{member} is not base64: {error}"))?;
+    String::from_utf8(bytes).map_err(|_| format!("{member} is not PEM"))
 }
 
 /// A file that is named relative to the kubeconfig.

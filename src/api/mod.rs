@@ -2,8 +2,8 @@
 //! and a typed client of it.
 //!
 //! - `server` accepts connections, `dispatch` finds out who asks and what for (`auth`, `route`,
-//!   `query`, `negotiate`), and `read`, `write`, `delete`, `watch`, `discovery` and `openapi`
-//!   answer. `table` draws what `kubectl get` prints.
+//!   `query`, `negotiate`) and whether they may (`access`), and `read`, `write`, `delete`, `watch`, `discovery` and `openapi`
+//!   and `review` answer. `audit` writes down who asked what. `table` draws what `kubectl get` prints.
 //! - [`tls`] and [`kubeconfig`] make the certificate authority, the token and the file with which
 //!   clients find both.
 //! - [`client`] is the other end.
@@ -20,7 +20,9 @@ pub mod client;
 pub mod kubeconfig;
 pub mod tls;
 
+mod access;
 mod age;
+mod audit;
 mod auth;
 mod body;
 mod delete;
@@ -30,9 +32,11 @@ pub(crate) mod files;
 mod negotiate;
 mod openapi;
 mod patch;
+mod protobuf;
 mod query;
 mod read;
 mod reply;
+mod review;
 mod route;
 mod selector;
 mod server;
@@ -41,7 +45,8 @@ mod table;
 mod watch;
 mod write;
 
-pub use auth::Tokens;
+pub use audit::{Audit, AuditOptions};
+pub use auth::{AuthError, AuthOptions, Authenticators, Oidc, token_line};
 pub use dispatch::{Hooks, Limits};
 pub use server::{Config, serve};
 pub use status::{Cause, Details, Status};

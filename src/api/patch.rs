@@ -22,7 +22,14 @@ impl PatchType {
     /// The media types of patches that a kind takes.
     pub(super) const fn accepted(kind: Kind) -> &'static [&'static str] {
         match kind {
-            Kind::Secret | Kind::Event | Kind::Lease | Kind::Namespace => &[
+            Kind::Secret
+            | Kind::Event
+            | Kind::Lease
+            | Kind::Namespace
+            | Kind::Role
+            | Kind::RoleBinding
+            | Kind::ClusterRole
+            | Kind::ClusterRoleBinding => &[
                 "application/json-patch+json",
                 "application/merge-patch+json",
                 "application/strategic-merge-patch+json",

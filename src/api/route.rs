@@ -1,5 +1,6 @@
 //! What a path means.
 
+use super::review::Review;
 use crate::types::meta::{Kind, ObjectKey};
 
 /// What is asked for.
@@ -29,6 +30,8 @@ pub(super) enum Route<'a> {
     Resources(&'a str, &'a str),
     /// Objects.
     Objects(Target),
+    /// A question about rights or users, and its namespace.
+    Review(Review, String),
     /// Nothing, below a path where Kubernetes answers with a `Status`.
     UnknownResource,
     /// Nothing.
@@ -93,7 +96,14 @@ pub(super) fn route(path: &str) -> Route<'_> {
             objects("", version, rest).map_or(Route::UnknownResource, Route::Objects)
         }
         ["apis", group, version, rest @ ..] => {
-            objects(group, version, rest).map_or(Route::Unknown, Route::Objects)
+            match (
+                objects(group, version, rest),
+                Review::find(group, version, rest),
+            ) {
+                (Some(target), _) => Route::Objects(target),
+                (None, Some((review, namespace))) => Route::Review(review, namespace),
+                (None, None) => Route::Unknown,
+            }
         }
         _ => Route::Unknown,
     }

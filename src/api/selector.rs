@@ -53,6 +53,14 @@ impl Selection {
         }
     }
 
+    /// The name that a field selector leaves nothing else than, if it does.
+    pub(super) fn only_name(fields: &str) -> Option<String> {
+        let terms = field_terms(fields).ok()?;
+        let mut terms = terms.into_iter();
+        let term = terms.find(|term| term.field == "metadata.name" && term.equal)?;
+        Some(term.value).filter(|name| !name.is_empty())
+    }
+
     /// Whether everything is selected.
     pub(super) fn is_all(&self) -> bool {
         self.labels.is_empty() && self.fields.is_empty()
@@ -233,7 +241,7 @@ const fn fields(kind: Kind) -> &'static [&'static str] {
         Kind::Machine => &["spec.stackRef.name", "spec.role", "status.phase"],
         Kind::Secret => &["type"],
         Kind::Namespace => &["status.phase"],
-        Kind::CloudAccount | Kind::Lease => &[],
+        _ => &[],
     }
 }
 

@@ -15,8 +15,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    auth::Tokens,
-    dispatch::{self, Api, DEFAULT_NAMESPACE, Hooks, Limits},
+    access::{Authority, reconcile},
+    audit::Audit,
+    auth::{self, Authenticators},
+    dispatch::{self, Api, DEFAULT_NAMESPACE, Hooks, Limits, Peer},
     openapi::Documents,
     tls::{RENEW_EVERY, Tls},
 };
@@ -43,7 +45,9 @@ pub struct Config {
     /// Its certificate.
     pub tls: Tls,
     /// Who is let in.
-    pub tokens: Tokens,
+    pub auth: Authenticators,
+    /// Where it is written down who did what, if anywhere.
+    pub audit: Option<Audit>,
     /// The time, for ages in tables.
     pub clock: Clock,
     /// What it asks of the rest of Weir.
@@ -55,7 +59,8 @@ pub struct Config {
 /// Serves the API on `listener` until `stop`. Then it accepts nothing more, ends all watches and
 /// lets other requests finish, for at most two seconds.
 ///
-/// The namespace `default` is made if it is missing.
+/// The namespace `default` is made if it is missing, and so are the roles that are always there.
+/// Nobody is let in before it is known who may do what.
 ///
 /// # Errors
 /// The store takes no writes.
@@ -65,12 +70,17 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> io::Result<()> {
     make_default_namespace(&config.store).await?;
+    reconcile(&config.store).await.map_err(io::Error::other)?;
+    let loaded = Authority::load(config.store.clone(), config.clock.clone()).await;
+    let (authority, follower) = loaded.map_err(io::Error::other)?;
     let acceptor = TlsAcceptor::from(config.tls.config());
     let tls = config.tls.clone();
     let free = Arc::new(Semaphore::new(config.limits.connections));
     let api = Arc::new(Api {
         store: config.store,
-        tokens: config.tokens,
+        auth: config.auth,
+        authority,
+        audit: config.audit,
         clock: config.clock,
         hooks: config.hooks,
         documents: Documents::new(),
@@ -79,6 +89,9 @@ pub async fn serve(
         stop: stop.clone(),
     });
     let connections = TaskTracker::new();
+    connections.spawn(follower.run(stop.clone()));
+    let watched = api.clone();
+    connections.spawn(async move { watched.auth.follow_files(&watched.stop).await });
     let mut renewal = interval(RENEW_EVERY);
     loop {
         let accepted = tokio::select! {
@@ -128,14 +141,21 @@ async fn connection(api: Arc<Api>, stream: TcpStream, peer: SocketAddr, acceptor
     let stop = api.stop.clone();
     let handshake = timeout(HANDSHAKE, acceptor.accept(stream));
     let stream = match stop.run_until_cancelled(handshake).await {
-        Some(Ok(Ok(stream))) => TokioIo::new(stream),
+        Some(Ok(Ok(stream))) => stream,
         Some(Ok(Err(error))) => return tracing::debug!(%peer, %error, "no TLS handshake"),
         Some(Err(_)) | None => return,
     };
+    let shown = stream.get_ref().1.peer_certificates();
+    let certified = shown.and_then(|chain| auth::certified(chain.first()?));
+    let from = Peer {
+        address: peer,
+        certified,
+    };
+    let stream = TokioIo::new(stream);
     let service = service_fn(move |request: Request<Incoming>| {
-        let api = api.clone();
+        let (api, from) = (api.clone(), from.clone());
         async move {
-            let reply = dispatch::answer(api, peer, request.map(Body::new)).await;
+            let reply = dispatch::answer(api, from, request.map(Body::new)).await;
             Ok::<_, Infallible>(reply)
         }
     });

@@ -6,7 +6,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::types::meta::{Kind, ObjectKey};
+use super::auth::User;
+use crate::types::{
+    meta::{Kind, ObjectKey},
+    rbac::Attributes,
+};
 
 /// How a request ended, in Kubernetes' form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -160,6 +164,52 @@ impl Status {
     /// 401: no credential, or one that is not known.
     pub(super) fn unauthorized() -> Self {
         Self::failure(401, "Unauthorized", "Unauthorized")
+    }
+
+    /// 403: the user may not do that. Kubernetes' own words, which people search for.
+    pub(super) fn forbidden(user: &User, wanted: &Attributes) -> Self {
+        let name = &user.name;
+        let Attributes { verb, group, .. } = wanted;
+        if let Some(path) = &wanted.path {
+            let message = format!("forbidden: User {name:?} cannot {verb} path {path:?}");
+            return Self::failure(403, "Forbidden", message).with(Details::default());
+        }
+        let mut what = wanted.resource.clone();
+        if !group.is_empty() {
+            what = format!("{what}.{group}");
+        }
+        if !wanted.name.is_empty() {
+            what = format!("{what} {:?}", wanted.name);
+        }
+        let place = match wanted.namespace.as_str() {
+            "" => "at the cluster scope".to_owned(),
+            namespace => format!("in the namespace {namespace:?}"),
+        };
+        let message = format!(
+            "{what} is forbidden: User {name:?} cannot {verb} resource {:?} in API group \
+             {group:?} {place}",
+            wanted.resource_path()
+        );
+        Self::failure(403, "Forbidden", message).with(Details {
+            name: wanted.name.clone(),
+            group: group.clone(),
+            kind: wanted.resource.clone(),
+            ..Details::default()
+        })
+    }
+
+    /// 403: the user would give rights that they do not have.
+    pub(super) fn escalates(key: &ObjectKey, user: &User, rules: &str) -> Self {
+        let groups = user.groups.iter().map(|group| format!("{group:?}"));
+        let groups = groups.collect::<Vec<_>>().join(" ");
+        let message = format!(
+            "{} {:?} is forbidden: user {:?} (groups=[{groups}]) is attempting to grant RBAC \
+             permissions not currently held:\n{rules}",
+            qualified(key.kind),
+            key.name,
+            user.name
+        );
+        Self::failure(403, "Forbidden", message).with(about(key.kind, &key.name))
     }
 
     /// 404: no such object.

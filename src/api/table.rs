@@ -11,7 +11,8 @@ use crate::types::{
     account::CloudAccount,
     core::{Event, Lease},
     machine::Machine,
-    meta::{Condition, ConditionStatus, Kind, Object, Resource, condition},
+    meta::{Condition, ConditionStatus, Kind, Object, ObjectMeta, Resource, condition},
+    rbac::{ClusterRoleBinding, RoleBinding, RoleRef, Subject},
     stack::{ClearwaterStack, StepReport, StepState},
 };
 
@@ -88,6 +89,23 @@ const fn columns(kind: Kind) -> &'static [Column] {
             Column("Holder", "string", 0, "Who holds the lease."),
             AGE,
         ],
+        Kind::Role | Kind::ClusterRole => &[
+            NAME,
+            Column("Created At", "date", 0, "When the role was made."),
+        ],
+        Kind::RoleBinding | Kind::ClusterRoleBinding => &[
+            NAME,
+            Column("Role", "string", 0, "The role whose rights are given."),
+            AGE,
+            Column("Users", "string", 1, "The users who get them."),
+            Column("Groups", "string", 1, "The groups that get them."),
+            Column(
+                "ServiceAccounts",
+                "string",
+                1,
+                "The service accounts that get them.",
+            ),
+        ],
         Kind::Namespace => &[
             NAME,
             Column("Status", "string", 0, "Active or Terminating."),
@@ -149,6 +167,13 @@ fn cells(kind: Kind, object: &Object, now: Timestamp) -> Vec<Value> {
         Kind::Lease => typed(object, now, lease),
         Kind::Secret => Some(secret(object, now)),
         Kind::Namespace => Some(namespace(object, now)),
+        Kind::Role | Kind::ClusterRole => Some(role(object)),
+        Kind::RoleBinding => typed(object, now, |object: &RoleBinding, now| {
+            binding(&object.metadata, (&object.role_ref, &object.subjects), now)
+        }),
+        Kind::ClusterRoleBinding => typed(object, now, |object: &ClusterRoleBinding, now| {
+            binding(&object.metadata, (&object.role_ref, &object.subjects), now)
+        }),
     };
     // An object that has not its type's shape still has a name.
     cells.unwrap_or_else(|| vec![json!(object.metadata.name)])
@@ -300,6 +325,36 @@ fn namespace(namespace: &Object, now: Timestamp) -> Vec<Value> {
         json!(namespace.metadata.name),
         json!(phase),
         json!(age(namespace.metadata.creation_timestamp, now)),
+    ]
+}
+
+fn role(role: &Object) -> Vec<Value> {
+    vec![
+        json!(role.metadata.name),
+        json!(role.metadata.creation_timestamp),
+    ]
+}
+
+fn binding(
+    metadata: &ObjectMeta,
+    (role, subjects): (&RoleRef, &[Subject]),
+    now: Timestamp,
+) -> Vec<Value> {
+    let of = |kind: &str| {
+        let names = subjects.iter().filter(|subject| subject.kind == kind);
+        let names = names.map(|subject| match subject.namespace.as_str() {
+            "" => subject.name.clone(),
+            namespace => format!("{namespace}/{}", subject.name),
+        });
+        names.collect::<Vec<_>>().join(", ")
+    };
+    vec![
+        json!(metadata.name),
+        json!(format!("{}/{}", role.kind, role.name)),
+        json!(age(metadata.creation_timestamp, now)),
+        json!(of("User")),
+        json!(of("Group")),
+        json!(of("ServiceAccount")),
     ]
 }
 

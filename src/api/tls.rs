@@ -21,10 +21,10 @@ use rcgen::{
     KeyUsagePurpose,
 };
 use tokio_rustls::rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
 use x509_parser::{
@@ -102,12 +102,18 @@ impl Current {
 
 impl Tls {
     /// Reads the certificates below `dir`, or makes those that are missing, for a server that
-    /// listens on `address`.
+    /// listens on `address`. Clients may show certificates of the authorities in `client_ca`, by
+    /// default of its own.
     ///
     /// # Errors
     /// A file cannot be read or written, or is no certificate or key. Nothing is overwritten
     /// then; moving `tls/` away makes everything new.
-    pub fn prepare(dir: &Path, address: IpAddr, clock: &Clock) -> Result<Self, TlsError> {
+    pub fn prepare(
+        dir: &Path,
+        address: IpAddr,
+        client_ca: Option<&Path>,
+        clock: &Clock,
+    ) -> Result<Self, TlsError> {
         let folder = dir.join("tls");
         let now = clock.now();
         let names = names(address);
@@ -116,6 +122,7 @@ impl Tls {
             Some(current) if current.good(now) => current,
             _ => issue(&folder, &names, &ca, now)?,
         };
+        let clients = clients(&folder, &ca, client_ca)?;
         let identity = Arc::new(Identity {
             folder,
             names,
@@ -126,7 +133,7 @@ impl Tls {
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("ring offers the default versions of TLS")
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_cert_resolver(identity.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
@@ -182,6 +189,35 @@ impl ResolvesServerCert for Identity {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.current().key.clone())
     }
+}
+
+/// Who checks the certificates of clients, which they need not show.
+fn clients(
+    folder: &Path,
+    own: &str,
+    given: Option<&Path>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let own_path = folder.join("ca.crt");
+    let (path, pem) = match given {
+        None => (own_path.as_path(), own.to_owned()),
+        Some(path) => {
+            let text = std::fs::read_to_string(path);
+            (
+                path,
+                text.map_err(failed(path, "cannot read the authorities of clients"))?,
+            )
+        }
+    };
+    let unusable = "these are no authorities of clients";
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(failed(path, unusable))?;
+        roots.add(certificate).map_err(failed(path, unusable))?;
+    }
+    let provider = Arc::new(ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let verifier = verifier.allow_unauthenticated().build();
+    verifier.map_err(failed(path, unusable))
 }
 
 /// The bearer token in `dir/token`, made at the first call.
@@ -427,9 +463,9 @@ mod tests {
         for wrong in ["2031-01-01T00:00:00Z", "1999-01-01T00:00:00Z"] {
             let dir = tempfile::tempdir().unwrap();
             let key = || std::fs::read_to_string(dir.path().join("tls/ca.key")).unwrap();
-            Tls::prepare(dir.path(), address, &at(wrong)).unwrap();
+            Tls::prepare(dir.path(), address, None, &at(wrong)).unwrap();
             let made = key();
-            Tls::prepare(dir.path(), address, &right).unwrap();
+            Tls::prepare(dir.path(), address, None, &right).unwrap();
             for (begins, ends) in limits(dir.path()) {
                 assert!(
                     begins <= right.now() && right.now() < ends,
@@ -438,7 +474,7 @@ mod tests {
             }
             assert_eq!(key(), made);
             let before = limits(dir.path());
-            Tls::prepare(dir.path(), address, &right).unwrap();
+            Tls::prepare(dir.path(), address, None, &right).unwrap();
             assert_eq!(limits(dir.path()), before, "good ones are kept");
         }
     }

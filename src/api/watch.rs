@@ -10,11 +10,13 @@ use bytes::Bytes;
 use futures_util::{FutureExt, stream};
 use serde_json::{Value, json};
 use tokio::{
-    sync::OwnedSemaphorePermit,
+    sync::{OwnedSemaphorePermit, watch},
     time::{Instant, Sleep, sleep_until},
 };
 
 use super::{
+    access::{Authority, authorize},
+    auth::User,
     dispatch::{Api, Inbound},
     negotiate::Form,
     query::{Include, Initial, Since},
@@ -26,7 +28,10 @@ use super::{
 };
 use crate::{
     store::{ChangeKind, StoreError, Watch, WatchEvent},
-    types::meta::{Kind, Object, ResourceVersion},
+    types::{
+        meta::{Kind, Object, ResourceVersion},
+        rbac::Attributes,
+    },
 };
 
 /// How long a watch lives whose client does not say, in minutes: spread, so that clients do not
@@ -40,10 +45,15 @@ pub(super) async fn open(api: &Arc<Api>, inbound: &Inbound) -> Result<Reply, Sta
     let (bookmarks, include) = (query.bookmarks()?, query.include()?);
     let seconds = query.timeout_seconds()?.filter(|seconds| *seconds > 0);
     #[expect(clippy::disallowed_methods, reason = "nothing is decided on it")]
-    let lifetime = seconds.map_or_else(
+    let mut lifetime = seconds.map_or_else(
         || Duration::from_secs(60 * fastrand::u64(MINUTES)),
         Duration::from_secs,
     );
+    // With the credential ends what it opened.
+    if let Some(until) = inbound.user.until {
+        let left = Duration::try_from(until.duration_since(api.clock.now()));
+        lifetime = lifetime.min(left.unwrap_or_default());
+    }
     let permit = api.watches.clone().try_acquire_owned();
     let permit = permit.map_err(|_| Status::too_many("too many watches; try again later"))?;
     let shape = Shape {
@@ -74,6 +84,10 @@ pub(super) async fn open(api: &Arc<Api>, inbound: &Inbound) -> Result<Reply, Sta
         .watch(target.kind, namespace, from)
         .map_err(read::refused)?;
     let live = Live {
+        authority: api.authority.clone(),
+        credentials: api.auth.changes(),
+        asked: (inbound.user.clone(), inbound.attributes.clone()),
+        shown_by: inbound.shown_by.clone(),
         lines,
         watch,
         selection,
@@ -197,6 +211,12 @@ impl Lines {
 
 /// A watch under way.
 struct Live {
+    authority: Authority,
+    credentials: watch::Receiver<u64>,
+    /// Who asked for what: asked again whenever the policy changes.
+    asked: (User, Attributes),
+    /// Whose credential it rests on.
+    shown_by: User,
     lines: Lines,
     watch: Watch,
     selection: Selection,
@@ -212,6 +232,7 @@ enum Woken {
     Stop,
     Deadline,
     Bookmark,
+    Policy,
     Event(Option<Box<WatchEvent>>),
 }
 
@@ -235,6 +256,14 @@ impl Live {
                     self.next_bookmark = Instant::now() + self.lines.api.limits.bookmark_every;
                     self.mark().await;
                 }
+                Woken::Policy => {
+                    let (user, attributes) = &self.asked;
+                    if !self.lines.api.auth.still_good(&self.shown_by) {
+                        self.fail(&Status::unauthorized());
+                    } else if let Err(status) = authorize(&self.authority, user, attributes) {
+                        self.fail(&status);
+                    }
+                }
                 Woken::Event(event) => self.take(event.map(|event| *event)),
             }
         }
@@ -252,6 +281,8 @@ impl Live {
             biased;
             () = self.lines.api.stop.cancelled() => Woken::Stop,
             () = &mut self.deadline => Woken::Deadline,
+            () = self.authority.changed() => Woken::Policy,
+            Ok(()) = self.credentials.changed() => Woken::Policy,
             event = self.watch.next() => Woken::Event(event.map(Box::new)),
             () = bookmark => Woken::Bookmark,
         }

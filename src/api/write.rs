@@ -7,6 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
 use super::{
+    access::{authorize, may_grant},
     body::{self, Sent},
     dispatch::{Api, Inbound},
     patch::{self, PatchType},
@@ -21,6 +22,7 @@ use crate::{
     types::{
         admission::{self, Admitted, ErrorKind, FieldError, FieldValidation},
         meta::{Kind, Object, ObjectKey},
+        rbac::Attributes,
         stack::ClearwaterStack,
     },
 };
@@ -53,6 +55,7 @@ pub(super) async fn create(api: &Api, inbound: &Inbound) -> Result<Reply, Status
     need_namespace(api, target).await?;
     let admitted = admit(target.kind, value, options.validation, Sent::Object)?;
     let mut object = admitted.object;
+    may_grant(&api.authority, &inbound.user, None, &object)?;
     object.metadata.managed_fields.clear();
     admission::on_create(&mut object);
     let stored = insert(&store(api, options.dry_run), object).await?;
@@ -77,6 +80,11 @@ pub(super) async fn replace(api: &Api, inbound: &Inbound) -> Result<Reply, Statu
         return Err(unlocked(&key));
     }
     if target.kind == Kind::Lease && api.store.get(&key).await.map_err(read::refused)?.is_none() {
+        let create_it = Attributes {
+            verb: "create".to_owned(),
+            ..inbound.attributes.clone()
+        };
+        authorize(&api.authority, &inbound.user, &create_it)?;
         return create(api, inbound).await;
     }
     let change = Change {
@@ -175,6 +183,7 @@ async fn modify(
             _ => whole(target, &stored, value, change)?,
         };
         let object = admitted.object;
+        may_grant(&api.authority, &inbound.user, Some(&stored), &object)?;
         let written = match target.part {
             Part::Status => store.update_status(object).await,
             _ => store.update(object).await,
@@ -295,8 +304,8 @@ fn unchangeable(key: &ObjectKey, stored: &Object, next: &Object) -> Result<(), S
 }
 
 /// Whether a PUT of the kind may leave out from which version it starts.
-const fn unconditional(kind: Kind) -> bool {
-    matches!(kind, Kind::Secret | Kind::Event | Kind::Namespace)
+fn unconditional(kind: Kind) -> bool {
+    matches!(kind, Kind::Secret | Kind::Event | Kind::Namespace) || kind.is_rbac()
 }
 
 /// 422 for a PUT without `resourceVersion`. Kubernetes names the plural here, not the kind.

@@ -3,6 +3,7 @@
 //! Every command carries an example, because an example is what one looks for in `--help`.
 //! The server commands are only described here; the module `run` carries them out.
 
+mod access;
 mod sim;
 mod state;
 
@@ -16,6 +17,7 @@ use crate::types::{
     meta::Kind,
     role::{Role, UnknownRole},
 };
+pub use access::{AccessArgs, HashArgs, LoginArgs, TokenCommand};
 pub use sim::{
     Add, BreakArgs, Control, FaultCommand, Listed, OperatorCommand, PlayArgs, ScenarioArgs,
     Settings, SettingsArgs, SimArgs, SimCommand, SimProfile, StateArgs, StopArgs,
@@ -77,6 +79,8 @@ pub enum ClientCommand {
     Resume(ResumeArgs),
     /// Let a plan go on that destroys many machines.
     Approve(ApproveArgs),
+    /// Write a kubeconfig for another user of the same controller.
+    Login(LoginArgs),
     /// Print the versions of this program and of the controller.
     Version(VersionArgs),
     /// Print a completion script for a shell.
@@ -99,6 +103,12 @@ pub enum ServerCommand {
                       weir state fsck --state /var/lib/weir"
     )]
     State(StateCommand),
+    /// Make lines for the file of users that a controller lets in.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  weir token hash --user ann --group ops < ann.token >> tokens"
+    )]
+    Token(TokenCommand),
 }
 
 /// Which controller to speak to, and in which namespace.
@@ -517,6 +527,9 @@ pub struct ControllerArgs {
     /// Where it keeps its objects.
     #[command(flatten)]
     pub store: StoreArgs,
+    /// Who is let in.
+    #[command(flatten)]
+    pub access: Box<AccessArgs>,
 }
 
 /// See [`ServerCommand::Demo`].

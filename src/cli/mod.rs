@@ -17,6 +17,7 @@ mod events;
 mod follow;
 mod get;
 mod jsonpath;
+mod login;
 mod manifest;
 mod page;
 mod paint;
@@ -78,6 +79,7 @@ pub async fn run(command: ClientCommand) -> Result<Exit> {
         ClientCommand::Pause(args) => Box::pin(change::pause(&console, &args)).await,
         ClientCommand::Approve(args) => Box::pin(change::approve(&console, &args)).await,
         ClientCommand::Resume(args) => Box::pin(change::resume(&console, &args)).await,
+        ClientCommand::Login(args) => login::login(&console, &args),
         ClientCommand::Version(args) => Box::pin(version::version(&console, &args)).await,
         ClientCommand::Completion(args) => version::completion(&console, &args),
     }

@@ -14,7 +14,10 @@ use serde_json::Value;
 
 use super::{args::Connection, plan_view::PlanView, table::Table};
 use crate::{
-    api::client::{Client, ClientError, ListOptions, WatchItem},
+    api::client::{
+        Client, ClientError, ListOptions, WatchItem,
+        kubeconfig::{self, Access},
+    },
     types::{
         admission::FieldValidation,
         meta::{Kind, Object, ObjectKey},
@@ -150,6 +153,12 @@ impl Server {
             namespace: namespace.unwrap_or_else(|| client.namespace().to_owned()),
             client,
         })
+    }
+
+    /// How the controller is reached, by whom it is asked now.
+    pub(super) fn access(connection: &Connection) -> Result<Access> {
+        let path = kubeconfig(connection, env::var_os("KUBECONFIG"), Path::exists);
+        Ok(kubeconfig::read(&path, connection.context.as_deref())?)
     }
 
     /// The namespace that commands work in.

@@ -193,7 +193,7 @@ async fn wake<K: Connect>(cx: &Context<K>, object: &Object) {
                 cx.queue.add(key, Urgency::Change);
             }
         }
-        Kind::Machine | Kind::Event | Kind::Lease | Kind::Namespace => {}
+        _ => {}
     }
 }
 

@@ -18,8 +18,8 @@ use super::{
     state::Place,
 };
 use crate::{
-    api,
-    cli::args::{ControllerArgs, LogFormat, StoreArgs},
+    api::{self, Audit, AuditOptions, AuthOptions, Authenticators, Oidc},
+    cli::args::{AccessArgs, ControllerArgs, LogFormat, StoreArgs},
     clock::Clock,
     cloud::{
         Connect, Guard,
@@ -42,6 +42,10 @@ pub struct ControllerConfig {
     pub keys: Option<Arc<Keys>>,
     /// Where its API listens.
     pub listen: SocketAddr,
+    /// Who is let in, besides the holder of the state folder's token.
+    pub auth: AuthOptions,
+    /// Where it is written down who did what, if anywhere.
+    pub audit: Option<AuditOptions>,
     /// The time.
     pub clock: Clock,
     /// Where job ids come from.
@@ -66,6 +70,7 @@ impl Controller {
     /// The state cannot be opened, the address cannot be bound, keys cannot be written. Nothing
     /// was changed then.
     pub async fn start(config: ControllerConfig) -> Result<Self> {
+        guarded(&config)?;
         let Opened {
             store,
             users,
@@ -88,7 +93,12 @@ impl Controller {
         let (context, entries) = Context::new(store, config.clock.clone(), config.ids, connector);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let (served, kubeconfig) = serve_api(&config.state, listener, (&context, users), &stop)?;
+        let (served, kubeconfig) = serve_api(
+            (&config.state, &config.auth, config.audit),
+            listener,
+            (&context, users),
+            &stop,
+        )?;
         tasks.spawn(served);
         let (looped, stopped) = (Arc::clone(&context), stop.clone());
         tasks.spawn(async move {
@@ -198,6 +208,22 @@ fn folder_keys(config: &ControllerConfig) -> Result<Arc<Keys>> {
     Ok(made)
 }
 
+/// Refuses to let everybody do everything where others than this computer can ask.
+fn guarded(config: &ControllerConfig) -> Result<()> {
+    let listen = config.listen;
+    if config.auth.open && !listen.ip().to_canonical().is_loopback() {
+        anyhow::bail!(
+            "--insecure-no-auth lets everybody who reaches {listen} do everything: listen on \
+             loopback (--listen 127.0.0.1:{}), or leave it out",
+            listen.port()
+        );
+    }
+    if config.auth.open {
+        tracing::warn!("everybody on this computer may do everything (--insecure-no-auth)");
+    }
+    Ok(())
+}
+
 /// Refuses a store that an import has left half done.
 async fn whole(store: &Store, place: Place<'_>) -> Result<()> {
     let complete = store.complete().await;
@@ -205,13 +231,14 @@ async fn whole(store: &Store, place: Place<'_>) -> Result<()> {
 }
 
 fn serve_api(
-    state: &Path,
+    (state, auth, audit): (&Path, &AuthOptions, Option<AuditOptions>),
     listener: TcpListener,
     (context, store): (&Arc<Context<Connector>>, Store),
     stop: &CancellationToken,
 ) -> Result<(BoxFuture<'static, Result<()>>, PathBuf)> {
     let address = listener.local_addr()?;
-    let tls = api::tls::Tls::prepare(state, address.ip(), &context.clock)?;
+    let client_ca = auth.client_ca.as_deref();
+    let tls = api::tls::Tls::prepare(state, address.ip(), client_ca, &context.clock)?;
     let token = api::tls::token(state)?;
     let kubeconfig = state.join("kubeconfig");
     api::kubeconfig::write(
@@ -223,7 +250,8 @@ fn serve_api(
     let config = api::Config {
         store,
         tls,
-        tokens: api::Tokens::admin(&token),
+        auth: Authenticators::prepare(&token, auth, &context.clock)?,
+        audit: audit.map(open_audit).transpose()?,
         clock: context.clock.clone(),
         hooks: Arc::new(Hooks(Arc::clone(context))),
         limits: api::Limits::default(),
@@ -233,6 +261,11 @@ fn serve_api(
         Box::pin(async move { served.await.context("the API stopped") }),
         kubeconfig,
     ))
+}
+
+fn open_audit(options: AuditOptions) -> Result<Audit> {
+    let file = options.path.display().to_string();
+    Audit::open(options).with_context(|| format!("cannot write the audit log {file}"))
 }
 
 /// What the API needs of the loop.
@@ -249,6 +282,10 @@ impl api::Hooks for Hooks {
 
     fn metrics(&self) -> BoxFuture<'_, String> {
         Box::pin(runner::metrics(&self.0))
+    }
+
+    fn audit_lost(&self) {
+        self.0.metrics.audit_lost();
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), String>> {
@@ -306,6 +343,37 @@ pub(super) fn etcd(args: StoreArgs) -> Result<Option<EtcdConfig>> {
     Ok(config.transpose()?)
 }
 
+/// Where the audit log is, as it was typed.
+fn audit(args: &AccessArgs) -> Option<AuditOptions> {
+    let path = args.audit_log.clone();
+    path.map(|path| AuditOptions {
+        path,
+        bytes_max: u64::from(args.audit_log_maxsize) << 20,
+        files_kept: args.audit_log_maxbackup,
+    })
+}
+
+/// Who is let in, as it was typed.
+fn auth(args: AccessArgs) -> AuthOptions {
+    let provider = args.oidc_jwks_file.zip(args.oidc_issuer_url);
+    let provider = provider.zip(args.oidc_client_id);
+    let oidc = provider.map(|((jwks_file, issuer_url), client_id)| Oidc {
+        jwks_file,
+        issuer_url,
+        client_id,
+        username_claim: args.oidc_username_claim,
+        username_prefix: args.oidc_username_prefix,
+        groups_claim: args.oidc_groups_claim,
+        groups_prefix: args.oidc_groups_prefix,
+    });
+    AuthOptions {
+        token_file: args.token_auth_file,
+        client_ca: args.client_ca_file,
+        oidc,
+        open: args.insecure_no_auth,
+    }
+}
+
 /// `weir controller`.
 ///
 /// # Errors
@@ -322,6 +390,8 @@ pub async fn controller(args: ControllerArgs) -> Result<()> {
         keys: keys::given(args.store.encryption_key_file.as_deref())?,
         etcd: etcd(args.store)?,
         listen: args.listen,
+        audit: audit(&args.access),
+        auth: auth(*args.access),
         clock: Clock::system(),
         ids: Ids::random(),
     };

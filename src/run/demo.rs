@@ -23,7 +23,10 @@ use super::{
     sim::endpoint,
 };
 use crate::{
-    api::client::{Client, ListOptions},
+    api::{
+        AuthOptions,
+        client::{Client, ListOptions},
+    },
     cli::args::DemoArgs,
     clock::Clock,
     controller::Ids,
@@ -111,6 +114,8 @@ impl Stage {
             etcd: None,
             keys: None,
             listen: ([127, 0, 0, 1], 0).into(),
+            auth: AuthOptions::default(),
+            audit: None,
             clock,
             ids: Ids::random(),
         })

@@ -11,6 +11,7 @@ pub mod leader;
 mod live;
 mod sim;
 mod state;
+mod token;
 
 use std::{io, time::Duration};
 
@@ -20,6 +21,7 @@ pub use controller::{Controller, ControllerConfig, controller};
 pub use demo::demo;
 pub use sim::sim;
 pub use state::state;
+pub use token::token;
 
 /// Time that a stopping server gives its parts.
 const STOP: Duration = Duration::from_secs(5);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use self::object::Object;
-use super::{id::Uid, schema};
+use super::{id::Uid, rbac::RBAC_GROUP, schema};
 
 /// The API group of Weir's own kinds.
 pub const GROUP: &str = "weir.dev";
@@ -38,11 +38,19 @@ pub enum Kind {
     Lease,
     /// A tenant.
     Namespace,
+    /// Rights within a namespace.
+    Role,
+    /// Who has the rights of a role within a namespace.
+    RoleBinding,
+    /// Rights everywhere, or where they are bound.
+    ClusterRole,
+    /// Who has the rights of a `ClusterRole` everywhere.
+    ClusterRoleBinding,
 }
 
 impl Kind {
     /// Every kind, in the order in which discovery lists them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::ClearwaterStack,
         Self::Machine,
         Self::CloudAccount,
@@ -50,6 +58,18 @@ impl Kind {
         Self::Event,
         Self::Lease,
         Self::Namespace,
+        Self::Role,
+        Self::RoleBinding,
+        Self::ClusterRole,
+        Self::ClusterRoleBinding,
+    ];
+
+    /// The kinds that say who may do what.
+    pub const RBAC: [Self; 4] = [
+        Self::Role,
+        Self::RoleBinding,
+        Self::ClusterRole,
+        Self::ClusterRoleBinding,
     ];
 
     /// The kind as written in manifests.
@@ -63,6 +83,10 @@ impl Kind {
             Self::Event => "Event",
             Self::Lease => "Lease",
             Self::Namespace => "Namespace",
+            Self::Role => "Role",
+            Self::RoleBinding => "RoleBinding",
+            Self::ClusterRole => "ClusterRole",
+            Self::ClusterRoleBinding => "ClusterRoleBinding",
         }
     }
 
@@ -73,6 +97,9 @@ impl Kind {
             Self::CloudAccount | Self::ClearwaterStack | Self::Machine => GROUP,
             Self::Secret | Self::Event | Self::Namespace => "",
             Self::Lease => "coordination.k8s.io",
+            Self::Role | Self::RoleBinding | Self::ClusterRole | Self::ClusterRoleBinding => {
+                RBAC_GROUP
+            }
         }
     }
 
@@ -81,7 +108,7 @@ impl Kind {
     pub const fn version(self) -> &'static str {
         match self {
             Self::CloudAccount | Self::ClearwaterStack | Self::Machine => VERSION,
-            Self::Secret | Self::Event | Self::Namespace | Self::Lease => "v1",
+            _ => "v1",
         }
     }
 
@@ -92,6 +119,9 @@ impl Kind {
             Self::CloudAccount | Self::ClearwaterStack | Self::Machine => API_VERSION,
             Self::Secret | Self::Event | Self::Namespace => "v1",
             Self::Lease => "coordination.k8s.io/v1",
+            Self::Role | Self::RoleBinding | Self::ClusterRole | Self::ClusterRoleBinding => {
+                "rbac.authorization.k8s.io/v1"
+            }
         }
     }
 
@@ -106,6 +136,10 @@ impl Kind {
             Self::Event => "events",
             Self::Lease => "leases",
             Self::Namespace => "namespaces",
+            Self::Role => "roles",
+            Self::RoleBinding => "rolebindings",
+            Self::ClusterRole => "clusterroles",
+            Self::ClusterRoleBinding => "clusterrolebindings",
         }
     }
 
@@ -120,6 +154,10 @@ impl Kind {
             Self::Event => "event",
             Self::Lease => "lease",
             Self::Namespace => "namespace",
+            Self::Role => "role",
+            Self::RoleBinding => "rolebinding",
+            Self::ClusterRole => "clusterrole",
+            Self::ClusterRoleBinding => "clusterrolebinding",
         }
     }
 
@@ -132,14 +170,17 @@ impl Kind {
             Self::Machine => &["ma"],
             Self::Event => &["ev"],
             Self::Namespace => &["ns"],
-            Self::Secret | Self::Lease => &[],
+            _ => &[],
         }
     }
 
     /// Whether objects of the kind live in a namespace.
     #[must_use]
     pub const fn namespaced(self) -> bool {
-        !matches!(self, Self::Namespace)
+        !matches!(
+            self,
+            Self::Namespace | Self::ClusterRole | Self::ClusterRoleBinding
+        )
     }
 
     /// Whether the kind has a `status` that only the controller writes.
@@ -149,6 +190,12 @@ impl Kind {
             self,
             Self::CloudAccount | Self::ClearwaterStack | Self::Machine
         )
+    }
+
+    /// Whether the kind says who may do what.
+    #[must_use]
+    pub fn is_rbac(self) -> bool {
+        Self::RBAC.contains(&self)
     }
 
     /// The kind that a word on the command line or in a manifest means, whatever its case.

@@ -5,6 +5,7 @@
 //! - [`ledger`]: what Weir has recorded of the resources it made; part of a stack's status.
 //! - [`inventory`]: what the last look at a CloudStack account saw.
 //! - [`action`]: one CloudStack command, decided but not yet sent.
+//! - [`rbac`]: who may do what, and what a rule allows.
 //! - [`role`], [`port`]: Clearwater's roles, and which port of which role serves whom.
 //! - [`openpgp`]: the public key of a package repository.
 //! - [`export`]: the file that all objects are written to.
@@ -23,6 +24,7 @@ pub mod machine;
 pub mod meta;
 pub mod openpgp;
 pub mod port;
+pub mod rbac;
 pub mod role;
 pub mod schema;
 pub mod stack;

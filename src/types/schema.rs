@@ -19,6 +19,7 @@ use super::{
     core::{Event, Lease, Namespace, Secret},
     machine::Machine,
     meta::Kind,
+    rbac::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     stack::ClearwaterStack,
 };
 
@@ -49,6 +50,10 @@ fn make(kind: Kind) -> Value {
         Kind::Event => derived::<Event>(),
         Kind::Lease => derived::<Lease>(),
         Kind::Namespace => derived::<Namespace>(),
+        Kind::Role => derived::<Role>(),
+        Kind::RoleBinding => derived::<RoleBinding>(),
+        Kind::ClusterRole => derived::<ClusterRole>(),
+        Kind::ClusterRoleBinding => derived::<ClusterRoleBinding>(),
     };
     schema["x-kubernetes-group-version-kind"] =
         json!([{ "group": kind.group(), "version": kind.version(), "kind": kind.name() }]);

@@ -8,6 +8,7 @@ use std::{
 };
 
 use weir::{
+    api::AuthOptions,
     clock::Clock,
     controller::Ids,
     run::{Controller, ControllerConfig},
@@ -36,6 +37,8 @@ async fn controller(state: &Path) -> Controller {
         etcd: None,
         keys: None,
         listen: ([127, 0, 0, 1], 0).into(),
+        auth: AuthOptions::default(),
+        audit: None,
         clock: Clock::system(),
         ids: Ids::random(),
     };

@@ -18,7 +18,8 @@ pub use self::{
     stream::{WatchItem, WatchStream},
     three_way::LAST_APPLIED,
 };
-use super::kubeconfig::{self, Access};
+pub use super::kubeconfig;
+use super::kubeconfig::Access;
 use crate::types::{
     admission::FieldValidation,
     meta::{Kind, Object, ObjectKey},

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use reqwest::{Method, Response, StatusCode, header};
 use serde_json::Value;
 use tokio_rustls::rustls::{
-    self, ClientConfig, RootCertStore,
+    self, ClientConfig, ConfigBuilder, RootCertStore,
+    client::WantsClientCert,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 use url::Url;
 
@@ -240,10 +241,10 @@ fn tls(access: &Access) -> Result<ClientConfig, ClientError> {
         .expect("ring offers the default versions of TLS");
     if access.insecure {
         let verifier = Arc::new(AnyCertificate(provider));
-        return Ok(builder
+        let builder = builder
             .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth());
+            .with_custom_certificate_verifier(verifier);
+        return with_certificate(builder, access);
     }
     let mut roots = RootCertStore::empty();
     let pem = access.ca_pem.as_deref().unwrap_or_default();
@@ -260,7 +261,29 @@ fn tls(access: &Access) -> Result<ClientConfig, ClientError> {
             "the kubeconfig names no certificate authority: add certificate-authority-data".into(),
         ));
     }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    with_certificate(builder.with_root_certificates(roots), access)
+}
+
+/// Shows the certificate of the kubeconfig to whoever asks for one.
+fn with_certificate(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    access: &Access,
+) -> Result<ClientConfig, ClientError> {
+    let Some((certificate, key)) = &access.certificate else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let unusable = |why: String| {
+        ClientError::Request(format!(
+            "the kubeconfig's client certificate is unusable: {why}"
+        ))
+    };
+    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes());
+    let chain: Result<Vec<_>, _> = chain.collect();
+    let chain = chain.map_err(|error| unusable(error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes());
+    let key = key.map_err(|error| unusable(error.to_string()))?;
+    let config = builder.with_client_auth_cert(chain, key);
+    config.map_err(|error| unusable(error.to_string()))
 }
 
 /// Takes any certificate, as `insecure-skip-tls-verify: true` asks for.

@@ -83,7 +83,7 @@ async fn find(server: &Server, kind: Kind, name: &str) -> Result<Found> {
                 found.stack = perhaps(server, Kind::ClearwaterStack, &namespace, stack).await;
             }
         }
-        Kind::CloudAccount | Kind::Secret | Kind::Event | Kind::Lease | Kind::Namespace => {}
+        _ => {}
     }
     if let Some(stack) = &found.stack {
         let account = &stack.spec.account_ref.name;
@@ -169,7 +169,7 @@ impl Found {
             Kind::Secret => self
                 .typed::<Secret>()
                 .map(|secret| other::secret(&secret, now, paint)),
-            Kind::Event | Kind::Lease | Kind::Namespace => None,
+            _ => None,
         };
         let any = || match kind {
             // Never by itself: its members are values.

@@ -86,7 +86,7 @@ impl Model {
             Kind::ClearwaterStack => self.stacks.clear(),
             Kind::Machine => self.machines.clear(),
             Kind::Event => self.events.clear(),
-            Kind::CloudAccount | Kind::Secret | Kind::Lease | Kind::Namespace => {}
+            _ => {}
         }
     }
 

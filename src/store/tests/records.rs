@@ -24,6 +24,7 @@ use crate::{
         core::{Event, Lease, Namespace, Secret},
         machine::Machine,
         meta::{Kind, Object, ObjectKey, Resource, ResourceVersion},
+        rbac::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
         stack::ClearwaterStack,
     },
 };
@@ -174,6 +175,10 @@ fn assert_understood(kind: Kind, object: &Object) {
         Kind::Event => lost_by::<Event>(object),
         Kind::Lease => lost_by::<Lease>(object),
         Kind::Namespace => lost_by::<Namespace>(object),
+        Kind::Role => lost_by::<Role>(object),
+        Kind::RoleBinding => lost_by::<RoleBinding>(object),
+        Kind::ClusterRole => lost_by::<ClusterRole>(object),
+        Kind::ClusterRoleBinding => lost_by::<ClusterRoleBinding>(object),
     };
     assert!(lost.is_empty(), "{object:?}: {lost:?}");
 }

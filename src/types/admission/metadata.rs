@@ -64,6 +64,9 @@ fn name(kind: Kind, meta: &ObjectMeta, findings: &mut Findings) {
         ("", prefix) => ("metadata.generateName", prefix.trim_end_matches(['-', '.'])),
         (name, _) => ("metadata.name", name),
     };
+    if kind.is_rbac() {
+        return path_segment(field, text, findings);
+    }
     let (valid, rule) = if is_host_part(kind) {
         (is_label(text), LABEL_RULE)
     } else {
@@ -78,6 +81,15 @@ fn name(kind: Kind, meta: &ObjectMeta, findings: &mut Findings) {
             rule.to_owned()
         };
         findings.invalid(field, text, ("not a name that Kubernetes takes", remedy));
+    }
+}
+
+/// The names of roles and bindings: whatever can be a part of a path.
+fn path_segment(field: &str, text: &str, findings: &mut Findings) {
+    let unfit = |c: char| "/%".contains(c) || c.is_control();
+    if text.contains(unfit) || [".", ".."].contains(&text) || text.len() > DNS_NAME_MAX {
+        let rule = "use at most 253 characters, none of them / or %";
+        findings.invalid(field, text, ("not a name that Kubernetes takes", rule));
     }
 }
 

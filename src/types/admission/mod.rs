@@ -17,6 +17,7 @@ mod manifest;
 mod metadata;
 mod nearest;
 mod network;
+mod rbac;
 mod shape;
 mod stack;
 mod update;
@@ -33,6 +34,7 @@ use super::{
     core::{Event, Lease, Namespace, Secret},
     machine::Machine,
     meta::{FINALIZER, Kind, Object, ObjectMeta},
+    rbac::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     stack::ClearwaterStack,
 };
 
@@ -178,6 +180,8 @@ fn meaning(kind: Kind, value: &Value, findings: &mut Findings) {
         Kind::CloudAccount => account::account(spec, findings),
         Kind::Machine => account::machine(spec, findings),
         Kind::Secret => account::secret(value, findings),
+        Kind::Role | Kind::ClusterRole => rbac::role(kind, value, findings),
+        Kind::RoleBinding | Kind::ClusterRoleBinding => rbac::binding(kind, value, findings),
         Kind::ClearwaterStack | Kind::Event | Kind::Lease | Kind::Namespace => {}
     }
 }
@@ -207,6 +211,10 @@ fn read_as(kind: Kind, value: &Value) -> Result<(), serde_json::Error> {
         Kind::Event => reads::<Event>(value),
         Kind::Lease => reads::<Lease>(value),
         Kind::Namespace => reads::<Namespace>(value),
+        Kind::Role => reads::<Role>(value),
+        Kind::RoleBinding => reads::<RoleBinding>(value),
+        Kind::ClusterRole => reads::<ClusterRole>(value),
+        Kind::ClusterRoleBinding => reads::<ClusterRoleBinding>(value),
     }
 }
 

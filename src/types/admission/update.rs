@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{findings::Findings, value::part};
+use super::{findings::Findings, rbac, value::part};
 use crate::types::{
     account::NameRef,
     machine::MachineSpec,
@@ -46,7 +46,12 @@ pub(super) fn check(kind: Kind, old: &Object, new: &Object, findings: &mut Findi
             let remedy = "delete the Secret and make it anew";
             same("type", (&kind(old), &kind(new)), remedy, findings);
         }
-        Kind::Event | Kind::Lease | Kind::Namespace => {}
+        Kind::RoleBinding | Kind::ClusterRoleBinding => {
+            let remedy = "delete the binding and make it anew";
+            let role = |object: &Object| rbac::role_ref(&object.body);
+            same("roleRef", (&role(old), &role(new)), remedy, findings);
+        }
+        Kind::Event | Kind::Lease | Kind::Namespace | Kind::Role | Kind::ClusterRole => {}
     }
 }
 

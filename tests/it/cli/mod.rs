@@ -10,6 +10,7 @@ mod lab;
 mod leader;
 mod told;
 
+mod access;
 mod account;
 mod atrest;
 mod describe;
