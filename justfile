@@ -16,6 +16,10 @@ it FILTER="":
 chaos SEEDS="1..1001":
     WEIR_SEED={{SEEDS}} cargo test --release --test it worlds::chaos::whatever -- --nocapture
 
+# Plants mistakes in a copy of the code, one at a time, and shows which worlds catch which.
+mutants *MISTAKES:
+    scripts/mutants {{MISTAKES}}
+
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 
