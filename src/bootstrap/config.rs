@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::{Error, Machine, fit::File, layout};
+use super::{Error, Machine, fit::File, layout, secrets::NEEDED};
 use crate::types::{
     role::Role,
     stack::{HssSpec, Layout},
@@ -128,12 +128,7 @@ impl Machine<'_> {
 
     fn secret_settings(&self, text: &mut String) -> Result<(), Error> {
         let secrets = self.input.secrets;
-        for (setting, key) in [
-            ("signup_key", "signupKey"),
-            ("turn_workaround", "turnWorkaround"),
-            ("ellis_api_key", "ellisApiKey"),
-            ("ellis_cookie_key", "ellisCookieKey"),
-        ] {
+        for (setting, key) in NEEDED {
             push(text, setting, secrets.needed(key)?);
         }
         let Some(smtp) = &self.bootstrap.smtp else {

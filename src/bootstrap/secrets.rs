@@ -16,6 +16,14 @@ const LENGTH_MIN: usize = 8;
 /// Bytes of a key for HMAC-SHA256: as many as the hash has, at least.
 const TSIG_MIN: usize = 32;
 
+/// What every stack's Secret must have: the settings of Clearwater's that hold it, and its keys.
+pub(super) const NEEDED: [(&str, &str); 4] = [
+    ("signup_key", "signupKey"),
+    ("turn_workaround", "turnWorkaround"),
+    ("ellis_api_key", "ellisApiKey"),
+    ("ellis_cookie_key", "ellisCookieKey"),
+];
+
 /// Values by key, out of base64, and where they are from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Secrets {
@@ -54,18 +62,8 @@ impl Secrets {
     #[must_use]
     pub fn rehearsed() -> Self {
         let tsig = STANDARD.encode([0; TSIG_MIN]);
-        let keys = [
-            "signupKey",
-            "turnWorkaround",
-            "ellisApiKey",
-            "ellisCookieKey",
-        ];
-        let values = keys.map(|key| {
-            (
-                key.to_owned(),
-                Confidential::new(format!("rehearsed-{key}")),
-            )
-        });
+        let value = |key| Confidential::new(format!("rehearsed-{key}"));
+        let values = NEEDED.map(|(_, key)| (key.to_owned(), value(key)));
         let tsig = [("tsigKey".to_owned(), Confidential::new(tsig))];
         Self {
             name: String::new(),

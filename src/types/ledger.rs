@@ -427,12 +427,19 @@ impl MachineRecord {
         (self.started_at, self.served_at) = (Some(at), None);
     }
 
+    /// The digest of what its next image is made from, of the user data that it has; none before it
+    /// was given any.
+    #[must_use]
+    pub fn in_next_image(&self) -> Option<&str> {
+        let digest = self.user_data_image.as_ref().or(self.user_data.as_ref());
+        digest.map(String::as_str)
+    }
+
     /// Notes that its VM has a new disk, made from a template and the user data that it has.
     pub fn imaged(&mut self, template: TemplateId) {
-        let whole = self.user_data.clone().unwrap_or_default();
         self.image = Some(Image {
             template,
-            user_data: self.user_data_image.clone().unwrap_or(whole),
+            user_data: self.in_next_image().unwrap_or_default().to_owned(),
             bootstrapped: self.user_data_image.is_some(),
         });
     }

@@ -50,7 +50,8 @@ spec:
     ellis: {numbers: {start: '6505550000', count: 100}}
 "#;
 
-const SECRET: &str = "
+/// A Secret of a stack, as its reader fills it in.
+pub(crate) const SECRET: &str = "
 apiVersion: v1
 kind: Secret
 metadata: {name: ims-secrets}

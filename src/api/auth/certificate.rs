@@ -2,11 +2,10 @@
 //! organisation a group. That an authority of ours signed it is seen to by TLS.
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::User;
+use super::{Digested, User};
 
 /// What tells in an audit log which certificate was shown; Kubernetes' word.
 const CREDENTIAL: &str = "authentication.kubernetes.io/credential-id";
@@ -24,9 +23,7 @@ pub(in crate::api) fn user(certificate: &CertificateDer<'_>) -> Option<User> {
     let until = Timestamp::from_second(parsed.validity().not_after.timestamp()).ok()?;
     let mut user = User::new(name, groups.filter(|group| !group.is_empty()));
     user.until = Some(until);
-    let digest = Sha256::digest(certificate);
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let id = vec![format!("X509SHA256={digest}")];
+    let id = vec![format!("X509SHA256={}", Digested::of(certificate).hex())];
     user.extra.insert(CREDENTIAL.to_owned(), id);
     Some(user)
 }

@@ -119,8 +119,13 @@ impl std::fmt::Debug for Digested {
 }
 
 impl Digested {
-    fn of(token: &str) -> Self {
-        Self(Sha256::digest(token.as_bytes()).into())
+    fn of(shown: impl AsRef<[u8]>) -> Self {
+        Self(Sha256::digest(shown).into())
+    }
+
+    /// The digest in hex.
+    fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Compares all bytes, whatever the first ones are.

@@ -58,11 +58,7 @@ impl TokenFile {
 /// The line of a token in a token file.
 #[must_use]
 pub fn line(token: &str, user: &str, uid: &str, groups: &[String]) -> String {
-    let digest: String = Digested::of(token)
-        .0
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = Digested::of(token).hex();
     let groups = groups.join(",");
     let cells = [digest.as_str(), user, uid, groups.as_str()].map(quoted);
     cells.join(",")

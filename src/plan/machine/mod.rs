@@ -56,12 +56,8 @@ impl Planner<'_> {
             let group = wish::affinity_kind(self.spec(), wish.role).unwrap_or("no group");
             let address = record.private_address;
             // Where it is not known what is to be, it is what was.
-            let given = record
-                .user_data_image
-                .as_ref()
-                .or(record.user_data.as_ref());
             let hash = user_data.as_ref().map(Digests::in_image);
-            let hash = hash.or(given.map(String::as_str)).unwrap_or_default();
+            let hash = hash.or(record.in_next_image()).unwrap_or_default();
             self.consider(
                 &subject,
                 format_args!(

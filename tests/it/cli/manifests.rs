@@ -9,6 +9,7 @@ use std::{fs, path::PathBuf};
 use serde_json::{Value, json};
 
 use super::lab::{Lab, run};
+use crate::bootstrap::SECRET;
 
 fn manifest(name: &str) -> String {
     let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "manifests", name]
@@ -58,19 +59,6 @@ fn somebody_elses(lab: &Lab) -> (String, String) {
     ));
     (vpc, acl)
 }
-
-/// A Secret of a stack, as its reader fills it in.
-const SECRET: &str = "
-apiVersion: v1
-kind: Secret
-metadata: {name: ims-secrets}
-stringData:
-  signupKey: signup-Zb3x91
-  turnWorkaround: turn-Qm5r22
-  ellisApiKey: api-Lw8t33
-  ellisCookieKey: cookie-Xd1v44
-  tsigKey: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=
-";
 
 /// A file's Secret, where it has one, and its stack.
 fn parts(text: &str) -> (Option<&str>, &str) {
