@@ -3,7 +3,8 @@
 //! A folder that is locked, newer than this program, or not understood is refused as it is. The
 //! format is read before sled sees the folder, and a database that sled fails to open is put back as
 //! it was, because sled changes even what it cannot make sense of. For that it is read into memory
-//! first; a store that fits into memory has a database that does.
+//! first; a store that fits into memory has a database that does. What sled has begun to write, but
+//! not to use, when it is killed is removed, because it would not know it again.
 
 use std::{
     collections::BTreeMap,
@@ -85,6 +86,7 @@ pub(super) fn open(dir: &Path, history: usize, version: u64) -> Result<Disk, Ope
     if !folder.db().exists() {
         return Err(folder.damaged("the folder `db` is missing"));
     }
+    folder.tidy()?;
     let before = Before::read(&folder.db()).map_err(|error| folder.inaccessible(&error))?;
     let opened = folder.open_db(|db| Disk::open(db, history));
     if matches!(opened, Err(OpenError::Unreadable { .. })) {
@@ -117,12 +119,9 @@ pub(super) fn look(dir: &Path) -> Result<Memory, OpenError> {
         return Err(folder.damaged("the folder `db` is missing"));
     }
     let inaccessible = |error: io::Error| folder.inaccessible(&error);
-    let lock = File::open(folder.db().join("db")).map_err(inaccessible)?;
-    match lock.try_lock_shared() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(folder.locked()),
-        Err(TryLockError::Error(error)) => return Err(folder.inaccessible(&error)),
-    }
+    let data = File::open(folder.db().join("db")).map_err(inaccessible)?;
+    let taken = data.try_lock_shared();
+    taken.map_err(|error| folder.unlockable(error))?;
     let copy = tempfile::tempdir().map_err(inaccessible)?;
     let private = copy.path().join("db");
     let before = Before::read(&folder.db()).map_err(inaccessible)?;
@@ -155,6 +154,7 @@ impl Folder<'_> {
         if let Some(damage) = self.without_format() {
             return Err(damage);
         }
+        self.tidy()?;
         let marker = self.unfinished();
         create_private(self.0)
             .and_then(|()| File::create(&marker)?.sync_all())
@@ -177,6 +177,30 @@ impl Folder<'_> {
         fs::rename(beside, self.format())?;
         File::open(self.db())?.sync_all()?;
         File::open(self.0)?.sync_all()
+    }
+
+    /// Removes what sled leaves half-written where it is killed while it starts, and then takes
+    /// for damage: the next snapshot of its page table, which until it has its name is not needed,
+    /// and its configuration where the database was only begun.
+    fn tidy(&self) -> Result<(), OpenError> {
+        let inaccessible = |error: io::Error| self.inaccessible(&error);
+        let data = match File::open(self.db().join("db")) {
+            Ok(data) => Some(data),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(self.inaccessible(&error)),
+        };
+        // Held until all is removed: it is sled's own, and its owner needs those files.
+        if let Some(data) = &data {
+            let taken = data.try_lock();
+            taken.map_err(|error| self.unlockable(error))?;
+        }
+        for file in files(&self.db()).map_err(inaccessible)? {
+            let begun = !self.format().exists() && file == self.db().join("conf");
+            if begun || is_half_written(&file) {
+                fs::remove_file(file).map_err(inaccessible)?;
+            }
+        }
+        Ok(())
     }
 
     fn open_db<T>(
@@ -208,6 +232,13 @@ impl Folder<'_> {
             OpenFailure::Sled(sled::Error::Io(error)) if says_locked(&error) => self.locked(),
             OpenFailure::Sled(sled::Error::Io(error)) => self.inaccessible(&error),
             failure => self.damaged(&failure.to_string()),
+        }
+    }
+
+    fn unlockable(&self, error: TryLockError) -> OpenError {
+        match error {
+            TryLockError::WouldBlock => self.locked(),
+            TryLockError::Error(error) => self.inaccessible(&error),
         }
     }
 
@@ -258,6 +289,13 @@ fn says_locked(error: &io::Error) -> bool {
     error.to_string().contains("could not acquire lock")
 }
 
+/// Whether a file of sled's is one that it gives its real name only when all of it is written
+/// (sled 0.34.7, `write_snapshot`). sled itself reads such a file as if it were whole.
+fn is_half_written(file: &Path) -> bool {
+    file.extension()
+        .is_some_and(|extension| extension == "generating")
+}
+
 /// Creates a folder that only its owner may enter: it will hold passwords and private keys.
 fn create_private(dir: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
@@ -276,6 +314,7 @@ impl Before {
         let contents = |file: PathBuf| fs::read(&file).map(|contents| (file, contents));
         files
             .into_iter()
+            .filter(|file| !is_half_written(file))
             .map(contents)
             .collect::<Result<_, _>>()
             .map(Self)

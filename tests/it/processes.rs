@@ -5,6 +5,7 @@
 //! `WEIR_SEED=17` runs one seed of those tests that draw, `WEIR_SEED=100..300` a range of them.
 
 mod bed;
+mod calls;
 mod clocks;
 mod copies;
 mod disk;

@@ -27,7 +27,7 @@ const COPIES: u64 = 60;
 const NAMES: u64 = 40;
 
 /// The store of a folder. One that was just dropped may hold it for a moment longer.
-async fn open(dir: &Path) -> Result<Store, OpenError> {
+pub(super) async fn open(dir: &Path) -> Result<Store, OpenError> {
     loop {
         match Store::open(dir, Clock::system()) {
             Err(OpenError::Locked { .. }) => tokio::task::yield_now().await,
@@ -36,7 +36,7 @@ async fn open(dir: &Path) -> Result<Store, OpenError> {
     }
 }
 
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+pub(super) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -68,7 +68,7 @@ async fn write(store: &Store, rng: &mut Rng) -> u64 {
 }
 
 /// Writes an object of about that many bytes; gives its version.
-async fn put(store: &Store, name: &str, size: usize, rng: &mut Rng) -> u64 {
+pub(super) async fn put(store: &Store, name: &str, size: usize, rng: &mut Rng) -> u64 {
     let filler: String = (0..size / 16)
         .map(|_| format!("{:016x}", rng.u64(..)))
         .collect();
