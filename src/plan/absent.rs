@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{Planner, remedy::elapsed};
 use crate::types::{
     action::{Answer, Question},
-    id::{AddressId, NetworkId, VmId, VpcId},
+    id::{AclId, AddressId, NetworkId, VmId, VpcId},
     ledger::Ledger,
 };
 
@@ -62,6 +62,7 @@ impl Planner<'_> {
                 || inventory.addresses.contains_key(&AddressId::new(id))
                 || inventory.networks.contains_key(&NetworkId::new(id))
                 || inventory.vpcs.contains_key(&VpcId::new(id))
+                || inventory.rules_of(&AclId::new(id)).next().is_some()
         };
         let present = |id: &str| {
             answers.iter().any(|(question, answer)| {
@@ -92,6 +93,7 @@ fn named_in(question: &Question) -> Option<String> {
 fn recorded(ledger: &Ledger, id: &str) -> bool {
     let is = |known: Option<&str>| known == Some(id);
     is(ledger.vpc.as_ref().map(|vpc| vpc.as_str()))
+        || is(ledger.acl.as_ref().map(|acl| acl.as_str()))
         || ledger
             .pending
             .iter()

@@ -249,9 +249,10 @@ impl Planner<'_> {
     }
 }
 
-/// The machine whose recorded deploy made a VM. A mark alone may be a stranger's copy.
+/// The machine whose recorded deploy made a VM, as far as is known. A mark alone may be a
+/// stranger's copy.
 fn maker<'a>(ledger: &'a Ledger, vm: &Vm) -> Option<(&'a String, &'a MachineRecord)> {
     let intent = JobId::new(vm.intent()?);
     let mut records = ledger.machines.iter();
-    records.find(|(_, record)| record.deploys.contains(&intent))
+    records.find(|(_, record)| record.may_have_made(&intent, &vm.id))
 }

@@ -203,8 +203,9 @@ fn records(ledger: &Ledger, machine: Option<&str>, input: Input<'_>) -> usize {
         former.chain(&record.vm).filter(|vm| alive(vm)).count()
     });
     let made = marked().filter(|vm| !vm.state.dead() && !ledger.knows_vm(&vm.id));
-    let made = made.filter_map(intent);
-    let made = made.filter(|job| machines().any(|record| record.deploys.contains(job)));
+    let made = made.filter(|vm| {
+        intent(vm).is_some_and(|job| machines().any(|record| record.may_have_made(&job, &vm.id)))
+    });
     let shown: BTreeSet<JobId> = marked().filter_map(intent).collect();
     let coming = ledger.pending.iter().filter(|pending| {
         let ours = match &pending.action {

@@ -299,16 +299,11 @@ impl Planner<'_> {
                 subject == "tier" || subject == "acl" || subject.starts_with("rule ")
             });
             let shown = self.input.inventory.rules_of(&acl).next().is_some();
-            if shown || !doubted {
+            if shown || !doubted || !self.acl_list_is_gone(&acl) {
                 return;
             }
-            match self.ask(Question::AclLists) {
-                Some(Answer::AclLists(lists)) if lists.iter().all(|list| list.id != acl) => {
-                    self.lose("acl", "deleted", acl.as_str());
-                    self.plan.ledger.acl = None;
-                }
-                _ => return,
-            }
+            self.lose("acl", "deleted", acl.as_str());
+            self.plan.ledger.acl = None;
         }
         if self.failed_before("acl") {
             let Some(answered) = self.marked_acl_list(&vpc) else {
@@ -327,6 +322,26 @@ impl Planner<'_> {
             description: mark::text(&stack.namespace, &stack.name, self.uid),
         };
         self.create("acl", action, "the tier needs its network ACL list");
+    }
+
+    /// Whether two lists of ACL lists, some time apart, lacked one that nothing else shows.
+    fn acl_list_is_gone(&mut self, acl: &AclId) -> bool {
+        if !self.rests(acl.as_str()) {
+            let Some(Answer::AclLists(lists)) = self.ask(Question::AclLists) else {
+                return false;
+            };
+            if lists.iter().any(|list| list.id == *acl) {
+                self.plan.ledger.absent.remove(acl.as_str());
+                return false;
+            }
+            if self.missed_again(acl.as_str()) {
+                return true;
+            }
+        }
+        let message =
+            format!("{acl} is not listed; looking for it twice before it is taken for gone");
+        self.wait("acl", "Confirming", message);
+        false
     }
 
     fn tier(&mut self) {

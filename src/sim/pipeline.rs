@@ -222,6 +222,14 @@ fn thin_out(fault: Option<&FaultKind>, inside: &mut Value) {
                 rows.truncate(rows.len() / 2);
             }
         }
+        Some(FaultKind::GappyList) => {
+            let lists = inside.values_mut().filter_map(Value::as_array_mut);
+            let several = lists.filter(|rows| rows.len() > 1);
+            let gone = several.map(|rows| rows.pop()).count() as u64;
+            if let Some(count) = inside.get("count").and_then(Value::as_u64) {
+                inside.insert("count".to_owned(), count.saturating_sub(gone).into());
+            }
+        }
         _ => {}
     }
 }

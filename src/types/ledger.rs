@@ -395,6 +395,14 @@ impl MachineRecord {
         own.is_some_and(|own| own.id == *address)
     }
 
+    /// Whether a recorded deploy may have made this VM: it did, or is not known to have made
+    /// another.
+    #[must_use]
+    pub fn may_have_made(&self, deploy: &JobId, vm: &VmId) -> bool {
+        let known = self.made.get(deploy);
+        self.deploys.contains(deploy) && known.is_none_or(|known| known == vm)
+    }
+
     /// A machine that has nothing yet.
     #[must_use]
     pub fn new(role: Role, index: u32, host_name: String, private_address: Ipv4Addr) -> Self {

@@ -3,6 +3,7 @@
 //! a moment, and a seed gives the same world every time, request by request.
 
 mod aims;
+mod calm;
 mod chaos;
 mod coverage;
 mod doom;

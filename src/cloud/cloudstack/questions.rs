@@ -75,7 +75,12 @@ impl CloudStack {
         request: Request,
         key: &str,
     ) -> Result<Vec<T>, CloudError> {
+        let command = request.command();
         match self.page(request, key, Priority::Change).await {
+            Ok(page) if page.rows.is_empty() && page.count > 0 => Err(errors::uncertain(
+                command,
+                format!("the answer counts {} rows and has none", page.count),
+            )),
             Ok(page) => Ok(page.rows),
             Err(CloudError::Gone { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),

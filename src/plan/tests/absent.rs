@@ -2,10 +2,14 @@
 
 use jiff::SignedDuration;
 
-use super::{World, settled};
+use super::{None, World, settled};
 use crate::{
-    plan::GONE_AFTER,
-    types::{inventory::Address, ledger::PublicAddress},
+    plan::{GONE_AFTER, plan},
+    types::{
+        action::{Action, Answer, Question},
+        inventory::{AclList, Address},
+        ledger::{Failure, PublicAddress},
+    },
 };
 
 fn deleted() -> World {
@@ -59,6 +63,63 @@ fn a_tier_that_is_missed_once_is_deleted_all_the_same() {
     world.settle();
     assert!(world.inventory.networks.is_empty());
     assert!(world.ledger.is_empty(), "{:?}", world.ledger);
+}
+
+/// A world whose ACL list shows no rule, one rule was refused, and the list of lists is empty.
+fn with_a_doubted_acl_list() -> World {
+    let mut world = settled();
+    world.inventory.rules.clear();
+    let refused = Failure {
+        command: "createNetworkACL".to_owned(),
+        reason: "Refused".to_owned(),
+        message: "no such list".to_owned(),
+        times: 1,
+        at: world.now,
+        retry_after: world.now,
+    };
+    world.ledger.failures.insert("rule 1".to_owned(), refused);
+    world.acl_lists(Vec::new());
+    world
+}
+
+impl World {
+    fn acl_lists(&mut self, lists: Vec<AclList>) {
+        let answer = Answer::AclLists(lists);
+        self.answers.insert(Question::AclLists, answer);
+    }
+
+    /// Plans once, remembers what was noticed, and says whether an ACL list is to be made.
+    fn makes_an_acl_list(&mut self) -> bool {
+        let plan = plan(self.input(&None::default()));
+        self.ledger = plan.ledger;
+        let mut steps = plan.steps.iter();
+        steps.any(|step| matches!(step.action, Action::CreateAclList { .. }))
+    }
+}
+
+#[test]
+fn an_acl_list_that_is_missed_twice_is_made_anew() {
+    let mut world = with_a_doubted_acl_list();
+    assert!(!world.makes_an_acl_list(), "one look is not two");
+    later(&mut world);
+    assert!(world.makes_an_acl_list());
+}
+
+#[test]
+fn an_acl_list_that_is_missed_once_is_kept() {
+    let mut world = with_a_doubted_acl_list();
+    let acl = world.ledger.acl.clone();
+    assert!(!world.makes_an_acl_list());
+    later(&mut world);
+    world.acl_lists(vec![AclList {
+        id: acl.clone().unwrap(),
+        name: "ims".to_owned(),
+        description: String::new(),
+        vpc: world.ledger.vpc.clone(),
+    }]);
+    assert!(!world.makes_an_acl_list());
+    assert_eq!(world.ledger.acl, acl);
+    assert!(world.ledger.absent.is_empty());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::{
     plan::{Health, Input, Plan, Step, check, plan},
     types::{
         action::{Action, mark},
-        id::VmId,
+        id::{JobId, VmId},
         inventory::VmState,
         ledger::{Former, Remediation, Rung},
         stack::ClearwaterStack,
@@ -127,6 +127,34 @@ fn the_second_opinion_has_the_same_cap() {
     let (_, refused) = check::check(&plan, world.input(&none));
     assert_eq!(refused.len(), 1, "{refused:?}");
     assert!(matches!(refused[0].step.action, Action::DeployVm(_)));
+}
+
+#[test]
+fn copies_of_a_mark_take_no_room() {
+    let mut world = World::wrecked(CAP - 4 - 1);
+    let other = world.vm_id("ims-bono-0");
+    let deploy = JobId::new("made-bono");
+    let record = world.ledger.machines.get_mut("ims-bono-0").unwrap();
+    record.deploys.push(deploy.clone());
+    record.made.insert(deploy.clone(), other.clone());
+    for number in 0..2 {
+        let mut copy = world.inventory.vms[&other].clone();
+        copy.id = VmId::new(format!("copy-{number}"));
+        copy.details
+            .insert(mark::INTENT.to_owned(), deploy.to_string());
+        world.inventory.vms.insert(copy.id.clone(), copy);
+    }
+    world.inventory.index();
+    let plan = world.plan(&BTreeMap::new());
+    let none = None::default();
+    let (checked, refused) = check::check(&plan, world.input(&none));
+    assert_eq!(refused, []);
+    let deploys = |step: &Step| matches!(step.action, Action::DeployVm(_));
+    assert!(
+        checked.iter().any(|step| deploys(step.step())),
+        "{:?}",
+        plan.blocked
+    );
 }
 
 #[test]

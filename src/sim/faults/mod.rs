@@ -73,6 +73,8 @@ pub enum FaultKind {
     EmptyList,
     /// A list tells the right count and leaves the last rows out.
     ShortList,
+    /// A list of several leaves out its last row, and counts without it.
+    GappyList,
     /// A list shows the world as it was when the fault began to wait.
     StaleList,
     /// The job fails when it ends, without effect.
@@ -123,6 +125,7 @@ impl FaultKind {
             Self::Truncated => "truncated",
             Self::EmptyList => "empty-list",
             Self::ShortList => "short-list",
+            Self::GappyList => "gappy-list",
             Self::StaleList => "stale-list",
             Self::FailJob { .. } => "fail-job",
             Self::HangJob => "hang-job",
@@ -144,7 +147,7 @@ impl FaultKind {
             | Self::NoCapacity
             | Self::StartFails
             | Self::HypervisorStopFails => Stage::Job,
-            Self::EmptyList | Self::ShortList | Self::StaleList => Stage::List,
+            Self::EmptyList | Self::ShortList | Self::GappyList | Self::StaleList => Stage::List,
             Self::LostReply | Self::Truncated => Stage::After,
             Self::Slow { .. } => Stage::Delay,
         }
@@ -171,6 +174,7 @@ impl FaultKind {
             | Self::Truncated
             | Self::EmptyList
             | Self::ShortList
+            | Self::GappyList
             | Self::StaleList => None,
         }
     }
@@ -179,7 +183,9 @@ impl FaultKind {
     #[must_use]
     pub fn fits(&self, command: &str) -> bool {
         match self {
-            Self::EmptyList | Self::ShortList | Self::StaleList => command.starts_with("list"),
+            Self::EmptyList | Self::ShortList | Self::GappyList | Self::StaleList => {
+                command.starts_with("list")
+            }
             Self::FailJob { .. } | Self::HangJob | Self::LoseJob | Self::Maintenance => {
                 commands::find(command).is_some_and(|known| known.job.is_some())
             }

@@ -39,6 +39,10 @@ pub(crate) const KINDS: &[(&str, &str)] = &[
         "a list tells the right count and leaves the last rows out",
     ),
     (
+        "gappy-list",
+        "a list of several leaves out its last row, and counts without it",
+    ),
+    (
         "stale-list",
         "a list shows the world as it was when the fault began to wait",
     ),
@@ -112,6 +116,7 @@ fn kind(fields: &mut Fields) -> Result<FaultKind, Wrong> {
         "truncated" => FaultKind::Truncated,
         "empty-list" => FaultKind::EmptyList,
         "short-list" => FaultKind::ShortList,
+        "gappy-list" => FaultKind::GappyList,
         "stale-list" => FaultKind::StaleList,
         "fail-job" => FaultKind::FailJob {
             code: fields.whole("code", STATUSES)?.unwrap_or(530),

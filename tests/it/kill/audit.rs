@@ -160,6 +160,14 @@ impl Strangers {
         all
     }
 
+    /// With something more that is there now.
+    pub(crate) fn and(&self, world: &World, id: &str) -> Self {
+        let mut all = self.clone();
+        let more = things_of(world).into_iter().filter(|(one, _)| one == id);
+        all.things.extend(more);
+        all
+    }
+
     /// Whether something is theirs.
     pub(crate) fn have(&self, id: &str) -> bool {
         self.things.contains_key(id)

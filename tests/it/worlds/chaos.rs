@@ -32,6 +32,7 @@ use crate::kill::{
 
 use super::{
     aims::{self, Aim},
+    calm,
     coverage::{self, Struck},
     ear,
     errand::Errand,
@@ -127,7 +128,37 @@ impl Chaos {
         self.peace().await?;
         self.settled().await?;
         self.audited().await?;
+        if calm::comes_to(self.fate.script.seed) {
+            self.calm().await?;
+        }
         self.delete().await
+    }
+
+    /// What must not move a controller whose stack is as it should be.
+    async fn calm(&mut self) -> Result<(), String> {
+        self.tell("calm");
+        calm::lied_to(&self.world).await?;
+        if self.fate.script.rights == Rights::Plain {
+            calm::hoard(&self.world).await?;
+        }
+        if let Some(copy) = calm::copied(&self.world, self.colleague()).await {
+            let theirs = self
+                .world
+                .sim
+                .world(|world| self.strangers.and(world, &copy));
+            self.strangers = Arc::new(theirs);
+            self.watch.strangers(&self.strangers);
+            calm::unmoved(&self.world, "a copy of our marks").await?;
+        }
+        Ok(())
+    }
+
+    /// Somebody else with the same account.
+    fn colleague(&self) -> Who {
+        match self.fate.script.rights {
+            Rights::Admin => Who::Admin,
+            Rights::Plain | Rights::Expunger => Who::Operator,
+        }
     }
 
     async fn create(&self, name: &str) {
@@ -251,10 +282,7 @@ impl Chaos {
     }
 
     async fn run(&mut self, errand: Errand) {
-        let colleague = match self.fate.script.rights {
-            Rights::Admin => Who::Admin,
-            Rights::Plain | Rights::Expunger => Who::Operator,
-        };
+        let colleague = self.colleague();
         for call in errand.0 {
             let params: Vec<(&str, &str)> = call.iter().map(|(k, v)| (*k, v.as_str())).collect();
             let reply = self.world.sim.call(colleague, &params).await;

@@ -99,15 +99,19 @@ impl Carrier for InProcess {
                 return dead().await;
             }
             let command = parameter(form.as_bytes(), "command");
+            let watch = fates.watched();
             if reads(&command) {
                 fates.awake().await;
-                return self.post(&form).await;
+                let answer = self.post(&form).await;
+                if let (Some(watch), Ok(answer)) = (&watch, &answer) {
+                    watch.answered(&fates.sim, &command, form.as_bytes(), &answer.body);
+                }
+                return answer;
             }
             fates.hands_over(&command);
             if let Some(doom) = fates.due(Door::Request, &command) {
                 return self.doomed(doom, &command, form).await;
             }
-            let watch = fates.watched();
             if let Some(watch) = &watch {
                 watch.before(&fates.sim, &command, form.as_bytes());
             }

@@ -23,7 +23,7 @@ use weir::{
     store::Store,
     types::{
         action::mark,
-        ledger::MachineRecord,
+        ledger::{Former, MachineRecord},
         meta::{ConditionStatus, condition},
         role::Role,
         stack::ClearwaterStack,
@@ -49,7 +49,13 @@ const LIED: Duration = Duration::from_secs(90);
 const TOLD_WITHIN: Duration = Duration::from_secs(8 * 60);
 
 /// Faults after which a look shows less than there is.
-const LIES: [&str; 4] = ["slow", "empty-list", "short-list", "stale-list"];
+const LIES: [&str; 5] = [
+    "slow",
+    "empty-list",
+    "short-list",
+    "gappy-list",
+    "stale-list",
+];
 
 /// See the module.
 pub(super) struct Watch {
@@ -68,6 +74,8 @@ struct State {
     /// How many lists have lied, and when the last was noticed.
     lies: u64,
     lied_at: Option<Timestamp>,
+    /// When the controller last asked for a VM by its id and was told that there is none.
+    denied: BTreeMap<String, Timestamp>,
     /// How many requests were in hand or on their way when a controller slept, died or lost its
     /// lease, and how many of those arrived when it did not lead any more.
     in_hand: usize,
@@ -122,6 +130,7 @@ impl Watch {
             missing: BTreeMap::new(),
             lies: 0,
             lied_at: None,
+            denied: BTreeMap::new(),
             in_hand: 0,
             strayed: 0,
             wrong: Vec::new(),
@@ -176,6 +185,24 @@ impl Watch {
     fn stacks(&self) -> Vec<ClearwaterStack> {
         let listed = self.store.list_as(None).now_or_never();
         listed.expect("memory answers at once").unwrap()
+    }
+
+    /// Looks at the answer to a question.
+    pub(super) fn answered(&self, sim: &Sim, command: &str, form: &[u8], body: &[u8]) {
+        if command != "listVirtualMachines" {
+            return;
+        }
+        let id = parameter(form, "id");
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let inside = body.as_object().and_then(|body| body.values().next());
+        let none = inside.and_then(Value::as_object).is_some_and(|inside| {
+            let refused = inside.get("errorcode").is_some_and(|code| *code == 431);
+            refused || inside.is_empty()
+        });
+        if none && !id.is_empty() {
+            let now = sim.world(|world| world.now());
+            self.state().denied.insert(id, now);
+        }
     }
 
     /// Looks at a command that is about to have its effect.
@@ -304,11 +331,15 @@ impl Watch {
         if !key.contains("secrets") && self.betrays(&text) {
             self.state().wrong([format!("{key} has the secret key")]);
         }
-        if !key.contains("clearwaterstacks") || !text.contains("\"AllMachinesReady\"") {
+        if !key.contains("clearwaterstacks") {
             return;
         }
         let record: Value = serde_json::from_slice(value).unwrap();
         let stack: ClearwaterStack = serde_json::from_value(record["object"].clone()).unwrap();
+        self.taken_for_gone(sim, &stack);
+        if !text.contains("\"AllMachinesReady\"") {
+            return;
+        }
         let Some(look) = stack.status.as_ref().and_then(|status| status.last_look) else {
             return;
         };
@@ -324,6 +355,35 @@ impl Watch {
                 format!("told Ready on a look of {look}, and {name} is away since {since}")
             });
             told.collect()
+        });
+        state.wrong(told);
+    }
+
+    /// A VM that lives is taken for gone only where an answer by its id said so.
+    fn taken_for_gone(&self, sim: &Sim, stack: &ClearwaterStack) {
+        let records = stack.status.iter();
+        let records = records.flat_map(|status| status.ledger.machines.values());
+        let gone = records.flat_map(|record| &record.former);
+        let gone = gone.filter(|former| former.reason == "somebody destroyed it");
+        let mut state = self.state();
+        let denied = |former: &Former| {
+            let at = state.denied.get(former.vm.as_str());
+            at.is_some_and(|at| *at >= former.since)
+        };
+        let told: Vec<String> = sim.world(|world| {
+            let lives = |former: &&Former| {
+                let vm = world.vms.get(former.vm.as_str());
+                vm.is_some_and(|vm| !vm.state.is_gone())
+            };
+            let told = gone.filter(|former| !former.destroyed).filter(lives);
+            let told = told.filter(|former| !denied(former));
+            told.map(|former| {
+                format!(
+                    "{} is taken for gone, and no answer by id said so",
+                    former.vm
+                )
+            })
+            .collect()
         });
         state.wrong(told);
     }
