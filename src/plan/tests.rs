@@ -5,7 +5,7 @@ mod budget;
 mod left;
 mod userdata;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -24,7 +24,7 @@ use crate::{
         inventory::{Catalogue, Entry, Inventory, Vm, VmState},
         ledger::{Ledger, Lost, PublicAddress},
         role::Role,
-        stack::ClearwaterStack,
+        stack::{ClearwaterStack, DriftField},
     },
 };
 
@@ -423,6 +423,33 @@ fn a_lost_affinity_group_that_is_wanted_no_longer_is_not_missed() {
     world.settle();
     assert_eq!(world.ledger.lost, BTreeMap::new());
     assert_eq!(world.round().0.drift, []);
+}
+
+#[test]
+fn the_first_of_a_role_that_grows_joins_the_group_when_it_stops_anyway() {
+    let mut world = settled();
+    world.stack.spec.components.homestead.replicas = 2;
+    world.settle();
+    let (plan, _) = world.round();
+    assert_eq!(plan.drift, []);
+    let told = &plan.machines["ims-homestead-0"].message;
+    assert_eq!(told, "its affinity group changes at its next stop");
+    assert_eq!(plan.machines["ims-homestead-1"].message, "");
+    let group = world.ledger.affinity_groups[&Role::Homestead].clone();
+    world.vm("ims-homestead-0").state = VmState::Stopped;
+    world.settle();
+    let groups = &world.vm("ims-homestead-0").affinity_groups;
+    assert_eq!(*groups, BTreeSet::from([group]));
+}
+
+#[test]
+fn a_group_that_is_only_reported_is_told_as_drift() {
+    let mut world = settled();
+    world.stack.spec.drift = serde_json::from_value(json!({"affinityGroup": "Report"})).unwrap();
+    world.vm("ims-sprout-0").affinity_groups.clear();
+    let (plan, _) = world.round();
+    let told: Vec<_> = plan.drift.iter().map(|drift| drift.field).collect();
+    assert_eq!(told, [DriftField::AffinityGroup]);
 }
 
 #[test]

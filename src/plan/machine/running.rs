@@ -57,17 +57,21 @@ impl Planner<'_> {
             .any(|step| step.disrupts.as_deref() == Some(name))
     }
 
-    /// What takes effect only at the next stop or image, for people.
+    /// What takes effect only at the next stop or image, for people. A VM changes its affinity group
+    /// while it is stopped, which is not worth a stop: it is no drift that anybody works at, unless it
+    /// is to be told only.
     fn later(&mut self, case: &Case<'_>, vm: &Vm) -> String {
         let groups = self.groups(case.wish);
         let mut image = case.record.image.iter();
         let mut later = Vec::new();
         if vm.affinity_groups != groups.into_iter().collect() {
             let field = DriftField::AffinityGroup;
-            let drift =
-                self.difference(&case.subject, field, "its role's group", "another or none");
-            if self.drift(drift.of(&vm.id)) {
-                later.push("joins its affinity group at its next stop");
+            if self.may_repair(field) {
+                later.push("its affinity group changes at its next stop");
+            } else {
+                let drift =
+                    self.difference(&case.subject, field, "its role's group", "another or none");
+                self.drift(drift.of(&vm.id));
             }
         }
         if image.any(|image| !case.images_to(&image.user_data)) {

@@ -160,10 +160,11 @@ impl Strangers {
         all
     }
 
-    /// With something more that is there now.
-    pub(crate) fn and(&self, world: &World, id: &str) -> Self {
+    /// With things that they have made or changed since, as these are now.
+    pub(crate) fn and(&self, world: &World, ids: &[String]) -> Self {
         let mut all = self.clone();
-        let more = things_of(world).into_iter().filter(|(one, _)| one == id);
+        let more = things_of(world).into_iter();
+        let more = more.filter(|(id, _)| ids.contains(id));
         all.things.extend(more);
         all
     }

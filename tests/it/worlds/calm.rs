@@ -81,8 +81,9 @@ pub(super) async fn hoard(world: &World) -> Result<(), String> {
     world.settles(FIRST, PATIENCE).await
 }
 
-/// A stranger makes a VM with the marks of one that Weir made; none where Weir knows of no such one.
-pub(super) async fn copied(world: &World, who: Who) -> Option<String> {
+/// A stranger makes a VM with the marks of one that Weir made: the VM, and the tier that it is in.
+/// None where Weir knows of no VM that it made.
+pub(super) async fn copied(world: &World, who: Who) -> Option<[String; 2]> {
     let stack = world.stack().await?;
     let uid = stack.metadata.stored_uid().to_string();
     let machines = &stack.status.as_ref()?.ledger.machines;
@@ -116,5 +117,6 @@ pub(super) async fn copied(world: &World, who: Who) -> Option<String> {
         (&marks[2], job.as_str()),
     ];
     let reply = world.sim.call(who, &deploy).await;
-    reply.inner()["id"].as_str().map(ToOwned::to_owned)
+    let copy = reply.inner()["id"].as_str()?.to_owned();
+    Some([copy, tier])
 }

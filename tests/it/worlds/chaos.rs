@@ -141,11 +141,11 @@ impl Chaos {
         if self.fate.script.rights == Rights::Plain {
             calm::hoard(&self.world).await?;
         }
-        if let Some(copy) = calm::copied(&self.world, self.colleague()).await {
+        if let Some(made) = calm::copied(&self.world, self.colleague()).await {
             let theirs = self
                 .world
                 .sim
-                .world(|world| self.strangers.and(world, &copy));
+                .world(|world| self.strangers.and(world, &made));
             self.strangers = Arc::new(theirs);
             self.watch.strangers(&self.strangers);
             calm::unmoved(&self.world, "a copy of our marks").await?;
