@@ -154,7 +154,8 @@ fn others_wait(action: &Action, ledger: &Ledger, inventory: &Inventory) -> bool 
     }
 }
 
-/// Has jobs of an earlier life followed, and those that were seen to end no longer.
+/// Has jobs of an earlier life followed, and those that were seen to end no longer. What those changed
+/// may have been read before their end, so it is read again before anything is decided about it.
 pub(super) fn follow<C: Cloud>(
     account: &Account<C>,
     key: &ObjectKey,
@@ -165,6 +166,7 @@ pub(super) fn follow<C: Cloud>(
     for pending in &before.pending {
         if !open.contains(&pending.job) {
             account.settled(&pending.job);
+            account.read_again(pending.action.touches());
         } else if !pending.action.synchronous() {
             account.follow(&pending.job, key, &pending.action, Follow::Together);
         }

@@ -1,15 +1,22 @@
 //! Public addresses and the static NAT that leads each to its machine's VM.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{Planner, Step, address_subject, network::machine_in, wish::MachineWish};
 use crate::types::{
     action::{Action, Answer, Question, mark},
-    id::{AddressId, VmId, VpcId},
+    id::{AddressId, JobId, VmId, VpcId},
     inventory::Address,
-    ledger::{MAX_MISSED, MachineRecord, PublicAddress},
+    ledger::{MAX_MISSED, MachineRecord, Pending, PublicAddress},
     stack::DriftField,
 };
+
+/// How far CloudStack's clock, which dates leases, may be behind ours.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
+
+/// How long after it was sent a command may yet take effect: its signature is over then, and as long
+/// again for a clock that is ahead of ours.
+const MAY_ARRIVE: Duration = Duration::from_secs(1_200);
 
 impl Planner<'_> {
     /// The next step of each machine's public address, and of addresses that no machine has.
@@ -152,6 +159,40 @@ impl Planner<'_> {
             cleaned: tag.is_none_or(|tag| tag == self.uid.as_str()),
             leased: row.leased,
         })
+    }
+
+    /// The address that a command took whose job cannot tell, in a VPC that is this stack's alone: it
+    /// was leased while the command may have arrived, and no one is recorded with it or uses it.
+    /// Nothing while another such command is at work, which may have taken it.
+    pub(super) fn leased_meanwhile(
+        &self,
+        pending: &Pending,
+        vpc: &VpcId,
+    ) -> Option<Option<AddressId>> {
+        let (ledger, inventory) = (&self.plan.ledger, self.input.inventory);
+        let at_work = |job: &JobId| {
+            inventory
+                .jobs
+                .as_ref()
+                .is_none_or(|jobs| jobs.contains(job))
+        };
+        let mut others = self.input.ledger.pending.iter().filter(|other| {
+            other.job != pending.job && matches!(other.action, Action::AssociateAddress { .. })
+        });
+        if others.any(|other| at_work(&other.job)) {
+            return None;
+        }
+        let (from, until) = (pending.since - CLOCKS_APART, pending.since + MAY_ARRIVE);
+        let mut rows = inventory.addresses.values().filter(|row| {
+            let unused = row.vm.is_none() && row.tier.is_none() && !row.source_nat;
+            row.vpc.as_ref() == Some(vpc) && row.state == "Allocated" && unused
+        });
+        let leased = rows.find(|row| {
+            let meanwhile = row.leased.is_some_and(|at| at >= from && at <= until);
+            let known = ledger.strays.contains(&row.id) || ledger.missed.contains_key(&row.id);
+            meanwhile && !known && !self.is_held(&row.id)
+        });
+        Some(leased.map(|row| row.id.clone()))
     }
 
     /// Whether a machine is recorded with an address.

@@ -320,8 +320,9 @@ impl Planner<'_> {
         true
     }
 
-    /// What a create made whose job cannot tell any more, by the mark on it. Nothing while that is
-    /// being asked: one list that lacks it does not decide, since what is made again is there twice.
+    /// What a create made whose job cannot tell any more, by the mark on it, or by its lease. Nothing
+    /// while that is being asked: one list that lacks it does not decide, since what is made again is
+    /// there twice.
     fn made_nevertheless(&mut self, pending: &Pending) -> Option<Option<String>> {
         let found = match &pending.action {
             Action::CreateVpc { .. } => {
@@ -338,6 +339,10 @@ impl Planner<'_> {
                     _ => None,
                 };
                 named.map(|group| group.id.to_string())
+            }
+            Action::AssociateAddress { vpc, .. } if self.plan.ledger.vpc.as_ref() == Some(vpc) => {
+                let leased = self.leased_meanwhile(pending, vpc)?;
+                leased.map(|address| address.to_string())
             }
             _ => return Some(None),
         };

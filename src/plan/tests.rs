@@ -312,6 +312,22 @@ fn a_dead_vm_that_a_tenant_cannot_expunge_makes_the_successor_take_the_next_name
 }
 
 #[test]
+fn no_address_is_led_to_a_vm_that_goes() {
+    let mut world = settled();
+    world.vm("ims-bono-0").state = VmState::Error;
+    for row in world.inventory.addresses.values_mut() {
+        row.vm = None;
+    }
+    world.inventory.index();
+    let (plan, _) = world.round();
+    let led = |step: &&Step| matches!(step.action, Action::EnableStaticNat { .. });
+    let led = plan.steps.iter().filter(led);
+    let led: Vec<&str> = led.map(|step| step.subject.as_str()).collect();
+    assert_eq!(led, ["address ims-ellis-0"]);
+    assert_eq!(plan.ledger.machines["ims-bono-0"].vm, None);
+}
+
+#[test]
 fn a_tenant_parks_before_destroying_so_that_the_place_is_free() {
     let mut world = settled();
     world

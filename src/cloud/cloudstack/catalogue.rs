@@ -76,21 +76,35 @@ impl CloudStack {
             .map_err(|error| errors::unreadable(command, key, error))
     }
 
-    /// Whether the role may call the command at all; the capability alone does not tell. An account
-    /// that seems to have lost the right leaves behind what it could have expunged, so an answer
-    /// without a command in it, which CloudStack 4.22 never gives, is believed the second time.
+    /// Whether the role may call the command at all; the capability alone does not tell.
+    ///
+    /// CloudStack 4.22 refuses to list a command that the role lacks. An account that seems to have
+    /// lost the right leaves behind what it could have expunged, so an answer without a command in it
+    /// is believed only if it comes three times from a server that meanwhile lists what it must.
     async fn may_expunge(&self) -> Result<bool, CloudError> {
-        for _ in 0..2 {
-            let request = Request::new("listApis").with("name", "expungeVirtualMachine");
-            match self.member::<Vec<IgnoredAny>>(request, "api").await {
-                Ok(listed) if listed.is_empty() => {}
-                Ok(_) => return Ok(true),
-                // A command that the role lacks is an error of the parameter `name`.
-                Err(CloudError::Rejected { .. } | CloudError::Gone { .. }) => return Ok(false),
-                Err(error) => return Err(error),
+        for _ in 0..3 {
+            if let Some(listed) = self.lists("expungeVirtualMachine").await? {
+                return Ok(listed);
+            }
+            if self.lists("listApis").await? != Some(true) {
+                return Err(errors::uncertain(
+                    "listApis",
+                    "the list of commands lacks the command that gave it",
+                ));
             }
         }
         Ok(false)
+    }
+
+    /// Whether a command is one that the role may call; none if the answer does not say.
+    async fn lists(&self, command: &str) -> Result<Option<bool>, CloudError> {
+        let request = Request::new("listApis").with("name", command);
+        match self.member::<Vec<IgnoredAny>>(request, "api").await {
+            Ok(listed) => Ok((!listed.is_empty()).then_some(true)),
+            // A command that the role lacks is an error of the parameter `name`.
+            Err(CloudError::Rejected { .. } | CloudError::Gone { .. }) => Ok(Some(false)),
+            Err(error) => Err(error),
+        }
     }
 
     async fn entries(&self, request: Request, key: &str) -> Result<Vec<Entry>, CloudError> {

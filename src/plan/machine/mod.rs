@@ -110,6 +110,11 @@ impl Planner<'_> {
             return;
         };
         if let Some(vm) = record.vm.take() {
+            // An address that this plan would lead to it waits for its successor.
+            self.plan.steps.retain(|step| match &step.action {
+                Action::EnableStaticNat { vm: led_to, .. } => *led_to != vm,
+                _ => true,
+            });
             record.parts_with(vm, reason, since);
         }
         record.ends();

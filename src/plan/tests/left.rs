@@ -9,7 +9,7 @@ use crate::{
     plan::{Plan, Step, plan},
     types::{
         action::{Action, Answer, JobOutcome, Question, mark},
-        id::{AclId, AffinityGroupId, JobId, OfferingId, ZoneId},
+        id::{AclId, AddressId, AffinityGroupId, JobId, OfferingId, ZoneId},
         inventory::{AclList, AffinityGroup},
         ledger::{Failure, Pending},
         role::Role,
@@ -161,4 +161,77 @@ fn a_list_that_lacks_it_once_has_no_vpc_made_again() {
     assert!(!makes_a_vpc(&later(0)), "a list may lie once");
     assert!(!makes_a_vpc(&later(20)));
     assert!(makes_a_vpc(&later(11)), "it never arrived");
+}
+
+/// A world in which bono's address was taken by a command of which CloudStack forgot the job, and the
+/// controller never heard the answer; its row, leased so many seconds after the command was sent.
+fn address_forgotten(after: i64) -> (World, AddressId) {
+    let mut world = settled();
+    let record = world.ledger.machines.get_mut("ims-bono-0").unwrap();
+    let id = record.public_address.take().unwrap().id;
+    let job = JobId::new("forgotten");
+    let since = world.now;
+    world.ledger.pending.push(Pending {
+        subject: "address ims-bono-0".to_owned(),
+        action: Action::AssociateAddress {
+            vpc: world.ledger.vpc.clone().unwrap(),
+            ip: Option::None,
+        },
+        reason: "bono has a public address".to_owned(),
+        job: job.clone(),
+        since,
+        resource: Option::None,
+    });
+    let row = world.inventory.addresses.get_mut(&id).unwrap();
+    (row.vm, row.tier) = (Option::None, Option::None);
+    row.tags.clear();
+    row.leased = Some(since + SignedDuration::from_secs(after));
+    world.now += SignedDuration::from_secs(60);
+    world.inventory.jobs = Some(BTreeSet::new());
+    let unknown = Answer::Job(JobOutcome::Unknown);
+    world.answers.insert(Question::Job(job), unknown);
+    (world, id)
+}
+
+/// The address that bono has after a look, and another one later.
+fn address_found(world: &mut World) -> Option<AddressId> {
+    for _ in 0..2 {
+        let plan = plan(world.input(&None::default()));
+        world.ledger = plan.ledger;
+        world.now += SignedDuration::from_secs(31);
+    }
+    let record = &world.ledger.machines["ims-bono-0"];
+    record.public_address.as_ref().map(|own| own.id.clone())
+}
+
+#[test]
+fn an_address_whose_lease_is_forgotten_by_cloudstack_is_known_by_its_time() {
+    let (mut world, id) = address_forgotten(2);
+    assert_eq!(address_found(&mut world), Some(id));
+}
+
+#[test]
+fn an_address_that_was_leased_before_the_command_is_somebody_elses() {
+    let (mut world, _) = address_forgotten(-600);
+    assert_eq!(address_found(&mut world), Option::None);
+    assert_eq!(world.ledger.pending, []);
+}
+
+#[test]
+fn an_address_in_a_vpc_that_others_use_too_is_left_alone() {
+    let (mut world, _) = address_forgotten(2);
+    world.ledger.vpc = Option::None;
+    assert_eq!(address_found(&mut world), Option::None);
+}
+
+#[test]
+fn an_address_that_another_command_may_have_taken_is_waited_for() {
+    let (mut world, _) = address_forgotten(2);
+    let mut other = world.ledger.pending[0].clone();
+    other.subject = "address ims-ellis-0".to_owned();
+    other.job = JobId::new("runs");
+    world.inventory.jobs = Some(BTreeSet::from([other.job.clone()]));
+    world.ledger.pending.push(other);
+    assert_eq!(address_found(&mut world), Option::None);
+    assert_eq!(world.ledger.pending.len(), 2);
 }

@@ -12,7 +12,7 @@ use weir::{
 use crate::kill::script::MACHINES;
 
 use super::{
-    fate::FIRST,
+    fate::{BRIEF_FROM, FIRST},
     world::{PATIENCE, World},
 };
 
@@ -24,7 +24,10 @@ const REPLACED: usize = 8;
 
 /// Whether the world of a seed has a calm.
 pub(super) const fn comes_to(seed: u64) -> bool {
-    seed.is_multiple_of(4)
+    seed.is_multiple_of(match seed < BRIEF_FROM {
+        true => 4,
+        false => 20,
+    })
 }
 
 /// Looks twice; nothing may be sent for it that changes something.

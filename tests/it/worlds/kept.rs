@@ -35,7 +35,23 @@ pub(super) const KEPT: &[(u64, &str)] = &[
     ),
     (290, "another one, in a list that was empty three times"),
     (
+        464,
+        "an address was left behind whose lease nobody recorded and whose job was forgotten",
+    ),
+    (
         887,
         "a VPC whose create was lost or forgotten was made twice, on one list that lacked it",
+    ),
+    (
+        948,
+        "a VPC was made twice: a late request made one, and an older list was believed",
+    ),
+    (
+        1009,
+        "an account lost its right to expunge over two empty answers, and left what held its tier",
+    ),
+    (
+        1138,
+        "an address was led to a VM that the same plan gave up",
     ),
 ];

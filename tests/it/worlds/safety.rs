@@ -13,6 +13,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::FutureExt;
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::Value;
 use weir::{
     plan::machine_names,
@@ -56,6 +57,15 @@ const LIES: [&str; 5] = [
     "gappy-list",
     "stale-list",
 ];
+
+/// Why a VM that nobody can find is no longer a machine's, as the ledger has it.
+const TAKEN_FOR_GONE: &str = "somebody destroyed it";
+
+/// A stack as the store writes it down.
+#[derive(Deserialize)]
+struct Record {
+    object: ClearwaterStack,
+}
 
 /// See the module.
 pub(super) struct Watch {
@@ -116,7 +126,9 @@ impl State {
             return None;
         }
         let vm = record.vm.as_ref().and_then(|vm| world.vms.get(vm.as_str()));
-        let changed = vm.and_then(|vm| vm.updated);
+        // One that stops tells since when it ran.
+        let rests = |vm: &&Vm| vm.state != VmState::Stopping;
+        let changed = vm.filter(rests).and_then(|vm| vm.updated);
         let noticed = || *self.missing.entry(name.to_owned()).or_insert(world.now());
         Some(changed.unwrap_or_else(noticed))
     }
@@ -189,17 +201,20 @@ impl Watch {
 
     /// Looks at the answer to a question.
     pub(super) fn answered(&self, sim: &Sim, command: &str, form: &[u8], body: &[u8]) {
-        if command != "listVirtualMachines" {
+        let id = match command {
+            "listVirtualMachines" => parameter(form, "id"),
+            _ => return,
+        };
+        if id.is_empty() {
             return;
         }
-        let id = parameter(form, "id");
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let inside = body.as_object().and_then(|body| body.values().next());
         let none = inside.and_then(Value::as_object).is_some_and(|inside| {
             let refused = inside.get("errorcode").is_some_and(|code| *code == 431);
             refused || inside.is_empty()
         });
-        if none && !id.is_empty() {
+        if none {
             let now = sim.world(|world| world.now());
             self.state().denied.insert(id, now);
         }
@@ -331,13 +346,15 @@ impl Watch {
         if !key.contains("secrets") && self.betrays(&text) {
             self.state().wrong([format!("{key} has the secret key")]);
         }
-        if !key.contains("clearwaterstacks") {
+        let says_ready = text.contains("\"AllMachinesReady\"");
+        let concerns = says_ready || text.contains(TAKEN_FOR_GONE);
+        if !key.contains("clearwaterstacks") || !concerns {
             return;
         }
-        let record: Value = serde_json::from_slice(value).unwrap();
-        let stack: ClearwaterStack = serde_json::from_value(record["object"].clone()).unwrap();
+        let record: Record = serde_json::from_slice(value).unwrap();
+        let stack = record.object;
         self.taken_for_gone(sim, &stack);
-        if !text.contains("\"AllMachinesReady\"") {
+        if !says_ready {
             return;
         }
         let Some(look) = stack.status.as_ref().and_then(|status| status.last_look) else {
@@ -364,7 +381,7 @@ impl Watch {
         let records = stack.status.iter();
         let records = records.flat_map(|status| status.ledger.machines.values());
         let gone = records.flat_map(|record| &record.former);
-        let gone = gone.filter(|former| former.reason == "somebody destroyed it");
+        let gone = gone.filter(|former| former.reason == TAKEN_FOR_GONE);
         let mut state = self.state();
         let denied = |former: &Former| {
             let at = state.denied.get(former.vm.as_str());
