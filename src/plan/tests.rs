@@ -312,6 +312,33 @@ fn a_dead_vm_that_a_tenant_cannot_expunge_makes_the_successor_take_the_next_name
 }
 
 #[test]
+fn a_successor_starts_when_its_former_vm_runs_no_longer() {
+    let mut world = settled();
+    let id = world.vm_id("ims-sprout-0");
+    let mut former = world.inventory.vms[&id].clone();
+    former.id = VmId::new("turned-up-again");
+    let record = world.ledger.machines.get_mut("ims-sprout-0").unwrap();
+    record.parts_with(former.id.clone(), "somebody destroyed it", world.now);
+    world
+        .inventory
+        .vms
+        .insert(former.id.clone(), former.clone());
+    world.vm("ims-sprout-0").state = VmState::Stopped;
+    world.inventory.index();
+    let starts = |plan: &Plan| {
+        let start = |step: &Step| matches!(&step.action, Action::StartVm { vm } if *vm == id);
+        plan.steps.iter().any(start)
+    };
+    let none = None::default();
+    let waiting = plan(world.input(&none));
+    assert!(!starts(&waiting), "{:?}", waiting.steps);
+    let told = &waiting.machines["ims-sprout-0"].message;
+    assert!(told.contains("former VM is still there"), "{told}");
+    world.inventory.vms.get_mut(&former.id).unwrap().state = VmState::Stopped;
+    assert!(starts(&plan(world.input(&none))));
+}
+
+#[test]
 fn no_address_is_led_to_a_vm_that_goes() {
     let mut world = settled();
     world.vm("ims-bono-0").state = VmState::Error;

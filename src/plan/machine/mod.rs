@@ -17,7 +17,7 @@ use crate::{
     bootstrap::Digests,
     types::{
         action::{Action, mark},
-        id::AffinityGroupId,
+        id::{AffinityGroupId, VmId},
         inventory::{Vm, VmState},
         ledger::MachineRecord,
         machine::Phase,
@@ -130,9 +130,21 @@ impl Planner<'_> {
         };
         let mut view = self.present(case, vm);
         view.vm_state = Some(vm.state.word().to_owned());
-        view.ready = self.ready(&case.wish.name, &case.record) && view.phase == Phase::Running;
+        let reached = self.reached(case, id);
+        let runs = view.phase == Phase::Running;
+        view.ready = self.ready(&case.wish.name, &case.record) && runs && reached;
+        if runs && !reached && view.message.is_empty() {
+            view.message = "no public address leads to it yet".to_owned();
+        }
         view.updated = self.up_to_date(case, vm);
         view
+    }
+
+    /// Whether the machine's public address leads to its VM, where it is to have one.
+    fn reached(&self, case: &Case<'_>, vm: &VmId) -> bool {
+        let own = case.record.public_address.as_ref();
+        let row = own.and_then(|own| self.input.inventory.addresses.get(&own.id));
+        !case.wish.public || row.is_some_and(|row| row.vm.as_ref() == Some(vm))
     }
 
     fn up_to_date(&self, case: &Case<'_>, vm: &Vm) -> bool {

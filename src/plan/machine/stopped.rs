@@ -55,11 +55,13 @@ impl Planner<'_> {
             return self.start(case, vm);
         }
         match self.remedy_stopped(&case.record) {
-            Remedy::Take(Rung::Start, reason) if self.may_start(case) => {
-                self.take_rung(case, vm, Rung::Start, &reason);
-                view(Phase::Repairing, reason)
-            }
-            Remedy::Take(Rung::Start, reason) => view(Phase::Repairing, reason),
+            Remedy::Take(Rung::Start, reason) => match self.waits_to_start(case) {
+                Some(why) => view(Phase::Repairing, why.to_owned()),
+                None => {
+                    self.take_rung(case, vm, Rung::Start, &reason);
+                    view(Phase::Repairing, reason)
+                }
+            },
             remedy => self.heal(case, vm, remedy),
         }
     }
@@ -122,16 +124,17 @@ impl Planner<'_> {
     }
 
     fn start(&mut self, case: &Case<'_>, vm: &Vm) -> MachineView {
-        let message = if self.may_start(case) {
-            let reason = match case.record.updating {
-                true => "it was stopped to be changed",
-                false => "it is ready to run",
-            };
-            let action = Action::StartVm { vm: vm.id.clone() };
-            self.step(Step::new(&case.subject, action, reason));
-            reason
-        } else {
-            "waits: one machine brings the tier up, the rest follow"
+        let message = match self.waits_to_start(case) {
+            Some(why) => why,
+            None => {
+                let reason = match case.record.updating {
+                    true => "it was stopped to be changed",
+                    false => "it is ready to run",
+                };
+                let action = Action::StartVm { vm: vm.id.clone() };
+                self.step(Step::new(&case.subject, action, reason));
+                reason
+            }
         };
         MachineView {
             phase: Phase::Starting,
@@ -140,9 +143,26 @@ impl Planner<'_> {
         }
     }
 
-    /// The first start brings the tier's router up and holds a lock on which others would sleep
-    /// in steps of five seconds (`cloudstack-observed` §1.16). So one goes ahead.
-    fn may_start(&mut self, case: &Case<'_>) -> bool {
+    /// What a start waits for, if for anything.
+    ///
+    /// One VM of a machine runs at a time, also where the former was taken for gone and is not. And
+    /// the first start brings the tier's router up and holds a lock on which others would sleep in
+    /// steps of five seconds (`cloudstack-observed` §1.16), so one goes ahead.
+    fn waits_to_start(&mut self, case: &Case<'_>) -> Option<&'static str> {
+        let vms = &self.input.inventory.vms;
+        let mut former = case.record.former.iter();
+        let lives = former.any(|former| {
+            let row = vms.get(&former.vm);
+            row.is_some_and(|row| {
+                let rests = matches!(row.state, VmState::Stopped | VmState::Error);
+                !rests && !row.state.dead()
+            })
+        });
+        if lives {
+            let why = "waits: its former VM is still there and goes first";
+            self.wait(&case.subject, "WaitingOnFormer", why);
+            return Some(why);
+        }
         // A machine that runs proves that the router is up, also where the tier was last read
         // before it was.
         let inventory = self.input.inventory;
@@ -155,13 +175,10 @@ impl Planner<'_> {
             .under_way()
             .any(|(_, action)| matches!(action, Action::StartVm { .. }));
         if up || !another {
-            return true;
+            return None;
         }
-        self.wait(
-            &case.subject,
-            "WaitingOnTier",
-            "one machine brings the tier up, the rest follow",
-        );
-        false
+        let why = "waits: one machine brings the tier up, the rest follow";
+        self.wait(&case.subject, "WaitingOnTier", why);
+        Some(why)
     }
 }

@@ -15,6 +15,7 @@ use weir::{
     },
     types::{
         action::mark,
+        id::Uid,
         role::Role,
         stack::{ClearwaterStack, DriftField, DriftReport, Selector},
     },
@@ -63,6 +64,16 @@ impl Held {
             Thing::Address(was) => world.addresses.get(id) == Some(was),
         };
         thing && world.tags_of(id).eq(&self.tags)
+    }
+
+    /// Which stack's mark it has, recorded yet or not.
+    fn marked(&self) -> Option<Uid> {
+        match &self.thing {
+            Thing::Vpc(row) => mark::uid_in(&row.display_text),
+            Thing::Tier(row) => mark::uid_in(&row.display_text),
+            Thing::List(row) => mark::uid_in(&row.description),
+            _ => None,
+        }
     }
 
     /// Whether it is of a network that a delete may leave.
@@ -153,7 +164,14 @@ impl Strangers {
             .collect();
         let mut all = self.clone();
         let left = things_of(world).into_iter();
-        let left = left.filter(|(id, held)| held.is_of_a_network() && !taken.contains(id));
+        let uids: Vec<&Uid> = stays
+            .iter()
+            .map(|stack| stack.metadata.stored_uid())
+            .collect();
+        let left = left.filter(|(id, held)| {
+            let theirs = held.marked().is_some_and(|uid| uids.contains(&&uid));
+            held.is_of_a_network() && !taken.contains(id) && !theirs
+        });
         for (id, held) in left {
             all.things.entry(id).or_insert(held);
         }

@@ -53,6 +53,9 @@ const THREADS: usize = 2;
 /// How often a status is held against the world while nothing happens.
 const GLANCE: Duration = Duration::from_secs(15);
 
+/// How long after a delete what was on its way may arrive and its job may take.
+const LATEST: Duration = Duration::from_secs(30);
+
 /// How long a stack may be held back by `maxUnhealthy` before somebody raises it.
 const HELD_BACK_FOR: Duration = Duration::from_secs(900);
 
@@ -474,6 +477,8 @@ impl Chaos {
         }
         self.world.fates.relent();
         self.world.sim.clear_faults();
+        // What was late, or in the hand of a sleeper, has arrived and is done with.
+        tokio::time::sleep(LATEST).await;
         let kept = match self.fate.retains() {
             true => self.fate.stacks.len(),
             false => 0,

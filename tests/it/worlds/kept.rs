@@ -54,4 +54,12 @@ pub(super) const KEPT: &[(u64, &str)] = &[
         1138,
         "an address was led to a VM that the same plan gave up",
     ),
+    (
+        3557,
+        "a stack was told Ready while a machine had no public address",
+    ),
+    (
+        6470,
+        "a machine lived in two VMs: its former was taken for gone, and its successor was started",
+    ),
 ];

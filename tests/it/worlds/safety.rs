@@ -23,8 +23,8 @@ use weir::{
     },
     store::Store,
     types::{
-        action::mark,
-        ledger::{Former, MachineRecord},
+        action::{Action, mark},
+        ledger::{Former, Ledger, MachineRecord},
         meta::{ConditionStatus, condition},
         role::Role,
         stack::ClearwaterStack,
@@ -271,20 +271,29 @@ impl Watch {
         })
     }
 
-    /// An address leads only to the VM of the machine that is recorded with it.
+    /// An address leads only to the VM of the machine that is recorded with it, or was when that was
+    /// decided: a command waits for its turn.
     fn leading(&self, address: &str, vm: &str) -> Vec<String> {
         let stacks = self.stacks();
-        let records = stacks
+        let ledgers = stacks
             .iter()
-            .filter_map(|stack| Some(&stack.status.as_ref()?.ledger))
-            .flat_map(|ledger| ledger.machines.values());
-        let right = |record: &MachineRecord| {
+            .filter_map(|stack| Some(&stack.status.as_ref()?.ledger));
+        let right = |ledger: &Ledger, record: &MachineRecord| {
+            let sent = ledger.pending.iter().find(|pending| {
+                matches!(&pending.action, Action::EnableStaticNat { vm: led, .. } if led.as_str() == vm)
+            });
+            let mut former = record.former.iter();
             let own = record.public_address.as_ref();
-            let vms = record.vm.as_ref();
             own.is_some_and(|own| own.id.as_str() == address)
-                && vms.is_some_and(|id| id.as_str() == vm)
+                && (record.vm.as_ref().is_some_and(|id| id.as_str() == vm)
+                    || former.any(|former| {
+                        let decided = sent.is_some_and(|sent| sent.since <= former.since);
+                        former.vm.as_str() == vm && decided
+                    }))
         };
-        let wrong = !records.into_iter().any(right);
+        let wrong = !ledgers
+            .into_iter()
+            .any(|ledger| ledger.machines.values().any(|record| right(ledger, record)));
         wrong
             .then(|| format!("{address} is not recorded of the machine that {vm} is"))
             .into_iter()
