@@ -26,7 +26,7 @@ use super::told::Told;
 const WEIR: &str = env!("CARGO_BIN_EXE_weir");
 
 /// Longest wait for a level. Far more than a machine of two cores needs, under any load.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a command may take beyond that, since it may wait as long itself.
 const GRACE: Duration = Duration::from_secs(20);
@@ -155,7 +155,7 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
 
 /// Waits until `look` sees what is wanted; else it says what it saw instead.
 #[track_caller]
-pub(super) fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
     let since = Instant::now();
     loop {
         match look() {

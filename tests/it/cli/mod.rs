@@ -6,9 +6,9 @@
 //! of this run are redacted (see [`told`]). Waits are for levels, with a limit that prints what was
 //! seen.
 
-mod lab;
+pub(crate) mod lab;
 mod leader;
-mod told;
+pub(crate) mod told;
 
 mod access;
 mod account;
