@@ -18,6 +18,7 @@ use tracing::{Instrument, Span, field};
 
 use super::{
     access::{Authority, attributes, authorize},
+    apply,
     audit::{self, Audit, Seen},
     auth::{Authenticators, User, impersonated},
     body, delete, discovery,
@@ -122,6 +123,8 @@ pub(super) struct Inbound {
     pub(super) query: Query,
     /// The form in which the answer is wanted.
     pub(super) form: Form,
+    /// What the client calls itself.
+    pub(super) agent: String,
     /// The media type of the body; empty where none was said.
     pub(super) media: String,
     pub(super) body: Bytes,
@@ -464,6 +467,10 @@ async fn objects(
         attributes,
         query: head.query.clone(),
         form,
+        agent: head
+            .header(header::USER_AGENT)
+            .unwrap_or_default()
+            .to_owned(),
         media: body::media(content_type),
         body: body::read(body, api.limits.body_bytes).await?,
         target,
@@ -484,6 +491,7 @@ async fn handle(api: &Arc<Api>, verb: &str, inbound: &Inbound) -> Result<Reply, 
         "create" if inbound.target.part == Part::Plan => write::plan(api, inbound).await,
         "create" => write::create(api, inbound).await,
         "update" => write::replace(api, inbound).await,
+        "patch" if inbound.media == apply::MEDIA => apply::apply(api, inbound).await,
         "patch" => write::patch(api, inbound).await,
         "delete" => delete::one(api, inbound).await,
         _ => delete::many(api, inbound).await,

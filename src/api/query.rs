@@ -4,6 +4,9 @@ use crate::types::{admission::FieldValidation, meta::ResourceVersion};
 
 use super::status::{Cause, Status};
 
+/// Characters of the name of a field manager; Kubernetes' limit.
+pub(super) const MANAGER_MAX: usize = 128;
+
 /// The query of a request, decoded. Clients write them with stray `?` and `&`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Query(Vec<(String, String)>);
@@ -181,6 +184,26 @@ impl Query {
             Some(true) => Ok(Initial::Send),
             Some(false) => Ok(Initial::Skip),
         }
+    }
+
+    /// Who writes, if the client says so; `options` is what Kubernetes calls them for the verb.
+    pub(super) fn manager(&self, options: &str) -> Result<Option<&str>, Status> {
+        let name = self.get("fieldManager").filter(|name| !name.is_empty());
+        let unfit =
+            |name: &&str| name.chars().count() > MANAGER_MAX || name.chars().any(char::is_control);
+        match name.filter(unfit) {
+            None => Ok(name),
+            Some(name) => {
+                let why = "must be at most 128 printable characters";
+                let cause = Cause::invalid("fieldManager", name, why);
+                Err(Status::invalid_options(options, vec![cause]))
+            }
+        }
+    }
+
+    /// Whether an apply takes fields from other managers.
+    pub(super) fn force(&self) -> Result<bool, Status> {
+        Ok(self.flag("force")?.unwrap_or(false))
     }
 
     /// The options of a write; `options` is what Kubernetes calls them for the verb.

@@ -1,6 +1,9 @@
 //! What a path means.
 
-use super::review::Review;
+use super::{
+    ownership::{Manager, Operation},
+    review::Review,
+};
 use crate::types::meta::{Kind, ObjectKey};
 
 /// What is asked for.
@@ -66,6 +69,20 @@ pub(super) enum Part {
 }
 
 impl Target {
+    /// Whoever writes this part of the object in that way.
+    pub(super) fn manager(&self, operation: Operation, name: String) -> Manager {
+        let subresource = match self.part {
+            Part::Status => "status",
+            Part::Whole | Part::Plan => "",
+        };
+        Manager {
+            operation,
+            name,
+            subresource: subresource.to_owned(),
+            api_version: self.kind.api_version().to_owned(),
+        }
+    }
+
     /// The object's key; of a collection, one without a name.
     pub(super) fn key(&self) -> ObjectKey {
         let name = self.name.as_deref().unwrap_or_default();

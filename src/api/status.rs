@@ -315,6 +315,14 @@ impl Status {
         Self::failure(409, "Conflict", message).with(details)
     }
 
+    /// 409: others own fields that an apply would change.
+    pub(super) fn apply_conflict(message: String, causes: Vec<Cause>) -> Self {
+        Self::failure(409, "Conflict", message).with(Details {
+            causes,
+            ..Details::default()
+        })
+    }
+
     /// 410: the version asked for is no longer kept.
     pub(super) fn expired(message: impl Into<String>) -> Self {
         Self::failure(410, "Expired", message)

@@ -7,15 +7,15 @@
 //! seen.
 
 pub(crate) mod lab;
-mod leader;
+pub(crate) mod leader;
 pub(crate) mod told;
 
-mod access;
+pub(crate) mod access;
 mod account;
 mod atrest;
 mod describe;
 mod diff;
-mod etcd;
+pub(crate) mod etcd;
 mod input;
 mod manifests;
 mod rehearsal;

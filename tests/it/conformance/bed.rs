@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -80,12 +80,13 @@ pub(super) struct Bed {
     client: reqwest::Client,
     dir: tempfile::TempDir,
     runtime: Runtime,
+    ready: Arc<Mutex<Result<(), String>>>,
     stop: CancellationToken,
     serving: JoinSet<()>,
 }
 
-/// The rest of Weir, of which these tests need nothing.
-struct Rest;
+/// The rest of Weir, of which these tests need no more than why it is not ready.
+struct Rest(Arc<Mutex<Result<(), String>>>);
 
 impl Hooks for Rest {
     fn preview(&self, _: ClearwaterStack) -> BoxFuture<'_, Result<Value, Status>> {
@@ -99,7 +100,8 @@ impl Hooks for Rest {
     fn audit_lost(&self) {}
 
     fn ready(&self) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async { Ok(()) })
+        let ready = self.0.lock().unwrap().clone();
+        Box::pin(async { ready })
     }
 }
 
@@ -144,13 +146,14 @@ impl Bed {
             bytes_max: 1 << 30,
             files_kept: 1,
         };
+        let ready = Arc::new(Mutex::new(Ok(())));
         let config = api::Config {
             store: store.clone(),
             tls,
             auth: Authenticators::prepare(&token, &options, &clock).unwrap(),
             audit: Some(Audit::open(audit).unwrap()),
             clock,
-            hooks: Arc::new(Rest),
+            hooks: Arc::new(Rest(Arc::clone(&ready))),
             limits: made.limits,
         };
         let stop = CancellationToken::new();
@@ -165,6 +168,7 @@ impl Bed {
             client,
             dir,
             runtime,
+            ready,
             stop,
             serving,
         }
@@ -172,6 +176,16 @@ impl Bed {
 
     pub(super) fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> &str {
+        self.url.trim_start_matches("https://")
+    }
+
+    /// From now on the rest of Weir is not ready.
+    pub(super) fn unready(&self, why: &str) {
+        *self.ready.lock().unwrap() = Err(why.to_owned());
     }
 
     /// Something of the store, done.
@@ -308,6 +322,14 @@ impl Bed {
             .spawn()
             .unwrap();
         Started { child, log }
+    }
+
+    /// A kubeconfig for the holder of a token, found by the user's name.
+    pub(super) fn restrict(&self, user: &str, token: &str) {
+        let text = fs::read_to_string(self.dir().join("kubeconfig")).unwrap();
+        let mut file: Value = serde_yaml::from_str(&text).unwrap();
+        file["users"][0]["user"]["token"] = json!(token);
+        self.file(user, &file);
     }
 
     /// The lines of the audit log.
