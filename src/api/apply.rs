@@ -81,6 +81,7 @@ fn intent(inbound: &Inbound) -> Result<Intent, Status> {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     let bare = metadata.is_null();
+    target.stored(&mut config)?;
     without_nulls(&mut config);
     body::fit(&mut config, target, Sent::Object)?;
     keep(target, &mut config);

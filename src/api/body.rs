@@ -146,7 +146,10 @@ fn same_or_set(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{api::route::Part, types::meta::Kind};
+    use crate::{
+        api::route::{Guise, Part},
+        types::meta::Kind,
+    };
 
     fn target() -> Target {
         Target {
@@ -154,6 +157,7 @@ mod tests {
             namespace: "lab".to_owned(),
             name: Some("s".to_owned()),
             part: Part::Whole,
+            guise: Guise::Own,
         }
     }
 

@@ -83,8 +83,9 @@ pub(super) async fn many(api: &Api, inbound: &Inbound) -> Result<Reply, Status> 
         }
     }
     let list = json!({
-        "kind": format!("{}List", target.kind.name()), "apiVersion": target.kind.api_version(),
-        "metadata": { "resourceVersion": listing.version.to_string() }, "items": last,
+        "kind": format!("{}List", target.kind.name()), "apiVersion": target.api_version(),
+        "metadata": { "resourceVersion": listing.version.to_string() },
+        "items": last.iter().map(|object| target.shown(object)).collect::<Vec<_>>(),
     });
     Ok(reply::json(200, &list))
 }

@@ -3,7 +3,8 @@
 //!
 //! - `server` accepts connections, `dispatch` finds out who asks and what for (`auth`, `route`,
 //!   `query`, `negotiate`) and whether they may (`access`), and `read`, `write`, `delete`, `watch`, `discovery` and `openapi`
-//!   and `review` answer. `apply` is server-side apply, by what `ownership` says of who wrote which field. `audit` writes down who asked what. `table` draws what `kubectl get` prints.
+//!   and `review` answer. `apply` is server-side apply, by what `ownership` says of who wrote which field. `audit` writes down who asked what. `table` draws what `kubectl get` prints, `events` is
+//!   the second group in which events are seen.
 //! - [`tls`] and [`kubeconfig`] make the certificate authority, the token and the file with which
 //!   clients find both.
 //! - [`client`] is the other end.
@@ -29,6 +30,7 @@ mod body;
 mod delete;
 mod discovery;
 mod dispatch;
+mod events;
 pub(crate) mod files;
 mod negotiate;
 mod openapi;

@@ -1,10 +1,17 @@
 //! What a path means.
 
+use std::borrow::Cow;
+
+use serde_json::{Value, json};
+
 use super::{
+    discovery::Served,
+    events,
     ownership::{Manager, Operation},
     review::Review,
+    status::Status,
 };
-use crate::types::meta::{Kind, ObjectKey};
+use crate::types::meta::{Kind, Object, ObjectKey};
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +64,16 @@ pub(super) struct Target {
     /// Nothing for a collection.
     pub(super) name: Option<String>,
     pub(super) part: Part,
+    pub(super) guise: Guise,
+}
+
+/// In which group objects are addressed, and so how they are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guise {
+    /// In their kind's own.
+    Own,
+    /// Events, in their other group.
+    NewEvent,
 }
 
 /// The subresource.
@@ -81,6 +98,54 @@ impl Target {
             subresource: subresource.to_owned(),
             api_version: self.kind.api_version().to_owned(),
         }
+    }
+
+    /// The group in which the objects are addressed.
+    pub(super) const fn group(&self) -> &'static str {
+        match self.guise {
+            Guise::Own => self.kind.group(),
+            Guise::NewEvent => events::GROUP,
+        }
+    }
+
+    /// Group and version in which the objects are shown.
+    pub(super) const fn api_version(&self) -> &'static str {
+        match self.guise {
+            Guise::Own => self.kind.api_version(),
+            Guise::NewEvent => events::API_VERSION,
+        }
+    }
+
+    /// An object as it is shown here.
+    pub(super) fn shown(&self, object: &Object) -> Value {
+        match self.guise {
+            Guise::Own => json!(object),
+            Guise::NewEvent => events::shown(json!(object)),
+        }
+    }
+
+    /// What was written here, as it is stored.
+    ///
+    /// # Errors
+    /// 400: it is of another group.
+    pub(super) fn stored(&self, value: &mut Value) -> Result<(), Status> {
+        match self.guise {
+            Guise::Own => Ok(()),
+            Guise::NewEvent => events::stored(value),
+        }
+    }
+
+    /// A field selector in the store's words.
+    pub(super) fn selector<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.guise {
+            Guise::Own => text.into(),
+            Guise::NewEvent => events::selector(text).into(),
+        }
+    }
+
+    /// The one namespace that is meant, unless all are.
+    pub(super) fn within(&self) -> Option<&str> {
+        Some(self.namespace.as_str()).filter(|name| !name.is_empty())
     }
 
     /// The object's key; of a collection, one without a name.
@@ -127,10 +192,14 @@ pub(super) fn route(path: &str) -> Route<'_> {
 }
 
 fn objects(group: &str, version: &str, rest: &[&str]) -> Option<Target> {
+    let served = Served::of(group, version);
+    let guise = match served.first() {
+        Some(first) if first.group != first.kind.group() => Guise::NewEvent,
+        _ => Guise::Own,
+    };
     let of = |plural: &str| {
-        Kind::ALL
-            .into_iter()
-            .find(|kind| (kind.group(), kind.version(), kind.plural()) == (group, version, plural))
+        let mut kinds = served.iter().map(|served| served.kind);
+        kinds.find(|kind| kind.plural() == plural)
     };
     let (kind, namespace, rest) = match rest {
         ["namespaces", namespace, plural, rest @ ..]
@@ -154,6 +223,7 @@ fn objects(group: &str, version: &str, rest: &[&str]) -> Option<Target> {
         namespace: namespace.to_owned(),
         name: name.map(str::to_owned),
         part,
+        guise,
     })
 }
 

@@ -22,6 +22,7 @@ use crate::{
     store::{Store, StoreError},
     types::{
         admission::{self, Admitted, ErrorKind, FieldError, FieldValidation},
+        core::micro_time,
         meta::{Kind, Object, ObjectKey},
         rbac::Attributes,
         stack::ClearwaterStack,
@@ -43,6 +44,7 @@ pub(super) async fn create(api: &Api, inbound: &Inbound) -> Result<Reply, Status
     let options = inbound.query.write("CreateOptions")?;
     let target = &inbound.target;
     let mut value = body::decode(&inbound.media, &inbound.body)?;
+    target.stored(&mut value)?;
     body::fit(&mut value, target, Sent::Object)?;
     if !matches!(&value["metadata"]["resourceVersion"], Value::Null)
         && !matches!(
@@ -74,6 +76,7 @@ pub(super) async fn replace(api: &Api, inbound: &Inbound) -> Result<Reply, Statu
     let target = &inbound.target;
     let key = target.key();
     let mut value = body::decode(&inbound.media, &inbound.body)?;
+    target.stored(&mut value)?;
     body::fit(&mut value, target, Sent::Object)?;
     let locked = value["metadata"]["resourceVersion"]
         .as_str()
@@ -115,8 +118,9 @@ pub(super) async fn patch(api: &Api, inbound: &Inbound) -> Result<Reply, Status>
         writer: manager(inbound, "PatchOptions")?,
     };
     modify(api, inbound, &change, |stored| {
-        let mut value = json!(stored);
+        let mut value = target.shown(stored);
         kind.apply(&mut value, &patch)?;
+        target.stored(&mut value)?;
         body::fit(&mut value, target, Sent::Patch)?;
         Ok(value)
     })
@@ -412,17 +416,13 @@ pub(super) async fn need_namespace(api: &Api, target: &Target) -> Result<(), Sta
     }
     let key = ObjectKey::new(Kind::Namespace, "", &target.namespace);
     match api.store.get(&key).await.map_err(read::refused)? {
-        Some(namespace) if namespace.metadata.deleting() => Err(Status::failure(
-            403,
-            "Forbidden",
-            format!("namespace {} is being terminated", target.namespace),
-        )),
+        Some(namespace) if namespace.metadata.deleting() => Err(Status::terminating(&target.key())),
         Some(_) => Ok(()),
         None => Err(Status::no_namespace(&target.namespace)),
     }
 }
 
-/// Judges an object, and puts a Secret's plain values where they are kept.
+/// Judges an object, and brings it into normal form.
 pub(super) fn admit(
     kind: Kind,
     value: Value,
@@ -438,10 +438,32 @@ pub(super) fn admit(
     let name = text(&value, "name");
     let mut admitted = admission::admit_value(&value, validation)
         .map_err(|errors| not_admitted(kind, &name, &errors, sent))?;
-    if kind == Kind::Secret {
-        keep_plain_values(&mut admitted.object.body);
-    }
+    in_normal_form(kind, &mut admitted.object.body);
     Ok(admitted)
+}
+
+/// Writes what clients may write in several ways in the one way in which it is read.
+fn in_normal_form(kind: Kind, body: &mut Map<String, Value>) {
+    let times: &[&[&str]] = match kind {
+        Kind::Secret => {
+            keep_plain_values(body);
+            body.entry("type").or_insert_with(|| json!("Opaque"));
+            return;
+        }
+        Kind::Lease => &[&["spec", "acquireTime"], &["spec", "renewTime"]],
+        Kind::Event => &[&["eventTime"], &["series", "lastObservedTime"]],
+        _ => return,
+    };
+    for path in times {
+        let mut place = body.get_mut(path[0]);
+        for member in &path[1..] {
+            place = place.and_then(|place| place.get_mut(member));
+        }
+        let Some(place) = place else { continue };
+        if let Some(time) = place.as_str().and_then(|text| text.parse().ok()) {
+            *place = json!(micro_time(time));
+        }
+    }
 }
 
 pub(super) fn keep_plain_values(body: &mut Map<String, Value>) {

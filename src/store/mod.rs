@@ -29,6 +29,7 @@ mod rehearsal;
 mod rekey;
 mod rules;
 mod seal;
+mod snapshot;
 mod table;
 mod watch;
 mod whole;
@@ -269,15 +270,19 @@ impl Store {
 
     async fn listing(&self, prefix: &str) -> Result<Listing, StoreError> {
         let range = self.backend.range(prefix).await;
-        let Range { entries, version } = range.map_err(unread)?;
+        self.read_all(&range.map_err(unread)?)
+    }
+
+    fn read_all(&self, range: &Range) -> Result<Listing, StoreError> {
+        let entries = range.entries.iter();
         let mut items: Vec<Object> = entries
-            .iter()
             .map(|(path, entry)| self.read(path, entry))
             .filter(|read| {
                 !(self.passes_over && matches!(read, Err(StoreError::Undecrypted { .. })))
             })
             .collect::<Result<_, _>>()?;
         items.sort_by(|a, b| place(&a.metadata).cmp(&place(&b.metadata)));
+        let version = range.version;
         Ok(Listing { items, version })
     }
 

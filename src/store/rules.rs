@@ -103,7 +103,7 @@ pub(super) fn updated(
     Ok(unless_same(stored, next))
 }
 
-/// `stored` with the status of `wanted`.
+/// `stored` with the status of `wanted`, and its word on who wrote what.
 pub(super) fn with_status(
     stored: &Object,
     wanted: &Object,
@@ -115,6 +115,11 @@ pub(super) fn with_status(
     same_object(stored, wanted, key)?;
     let mut next = stored.clone();
     replace(&mut next.body, "status", wanted.body.get("status"));
+    // Who wrote which field is known to whoever read this very version.
+    if !wanted.metadata.resource_version.is_empty() {
+        let entries = &wanted.metadata.managed_fields;
+        next.metadata.managed_fields.clone_from(entries);
+    }
     Ok(unless_same(stored, next))
 }
 

@@ -163,6 +163,7 @@ impl<'a> Group<'a> {
             key: write.key,
             version,
             value: write.value,
+            previous_version: present.as_ref().map(|entry| entry.version),
             previous: present.map(|entry| entry.value),
         }));
         Ok(version)

@@ -165,6 +165,7 @@ fn view() -> Vec<Value> {
     vec![
         resources(GROUP, &own, READ),
         resources("", &["events", "namespaces"], READ),
+        resources("events.k8s.io", &["events"], READ),
         resources("coordination.k8s.io", &["leases"], READ),
     ]
 }

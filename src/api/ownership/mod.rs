@@ -125,7 +125,6 @@ pub(super) fn applied(
             gone.without(&entry.fields)
         });
     walk::remove(schema, &mut merged, &gone);
-    refresh_note(applier, &live, &mut merged, config);
     let difference = difference(kind, applier, &live, &merged);
     let conflicts = if force {
         Vec::new()
@@ -136,6 +135,7 @@ pub(super) fn applied(
     if !conflicts.is_empty() {
         return Err(Refusal::Conflicts(conflicts));
     }
+    refresh_note(applier, &live, &mut merged, config);
     if difference != Difference::default() || entries.of(applier) != Some(&wanted) {
         entries.take_from_others(applier, &difference.set);
         entries.take_from_others(applier, &difference.removed);

@@ -194,6 +194,7 @@ fn k120_what_was_acknowledged_survives_a_kill() {
         (told > 40).then_some(()).ok_or(told.to_string())
     });
     lab.controller.signal("KILL");
+    lab.controller.ended();
     let all: Vec<_> = runtime
         .block_on(writers.join_all())
         .into_iter()
@@ -266,6 +267,7 @@ fn k122_a_restart_makes_nothing_twice() {
                 .ok_or_else(|| lab.everything())
         });
         lab.controller.signal("KILL");
+        lab.controller.ended();
         lab.restart();
     }
     lab.ready("default", "ims");
