@@ -15,6 +15,7 @@
 
 mod backend;
 mod blobs;
+mod dependents;
 mod disk;
 mod error;
 mod etcd;
@@ -45,6 +46,7 @@ use jiff::Timestamp;
 use self::rules::Outcome;
 pub use self::{
     backend::{Backend, BackendError, Change, Changes, Entry, Expect, Range, Reply},
+    dependents::{Dependents, FOREGROUND, ORPHAN},
     disk::Disk,
     error::{Failure, StoreError},
     etcd::{Etcd, EtcdConfig, EtcdError, EtcdFiles},
@@ -346,12 +348,8 @@ impl Store {
         key: &ObjectKey,
         preconditions: &Preconditions,
     ) -> Result<Deleted, StoreError> {
-        let now = self.clock.now();
-        let decide = |stored: &Object| rules::deleted(stored, preconditions, now, key);
-        Ok(match self.change(key, decide).await? {
-            Changed::Removed(object) => Deleted::Gone(object),
-            Changed::Stored(object) => Deleted::Marked(object),
-        })
+        self.delete_with(key, preconditions, Dependents::After)
+            .await
     }
 
     /// Follows what is written after the version `from`: of a kind, or in one namespace.

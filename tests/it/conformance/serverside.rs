@@ -140,7 +140,7 @@ fn k069_what_nobody_wants_any_more_is_gone() {
 fn k070_lists_are_shared_item_by_item() {
     let bed = Bed::new();
     let path = |manager: &str| format!("{SECRETS}/s?fieldManager={manager}");
-    let owner = |name: &str, uid: &str| json!({"apiVersion": "v1", "kind": "Secret", "name": name, "uid": uid});
+    let owner = |name: &str, uid: &str| json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": uid});
     let want = |finalizer: &str, owner: Value| {
         json!({"apiVersion": "v1", "kind": "Secret",
                "metadata": {"name": "s", "finalizers": [finalizer], "ownerReferences": [owner]}})
