@@ -81,9 +81,6 @@ pub(super) async fn replace(api: &Api, inbound: &Inbound) -> Result<Reply, Statu
     let locked = value["metadata"]["resourceVersion"]
         .as_str()
         .is_some_and(|version| !version.is_empty());
-    if !locked && !unconditional(target.kind) {
-        return Err(unlocked(&key));
-    }
     if target.kind == Kind::Lease && api.store.get(&key).await.map_err(read::refused)?.is_none() {
         let create_it = Attributes {
             verb: "create".to_owned(),
@@ -91,6 +88,9 @@ pub(super) async fn replace(api: &Api, inbound: &Inbound) -> Result<Reply, Statu
         };
         authorize(&api.authority, &inbound.user, &create_it)?;
         return create(api, inbound).await;
+    }
+    if !locked && !unconditional(target.kind) {
+        return Err(unlocked(&key));
     }
     let change = Change {
         options,
@@ -484,6 +484,13 @@ fn not_admitted(kind: Kind, name: &str, errors: &[FieldError], sent: Sent) -> St
     let (unknown, others): (Vec<&FieldError>, Vec<&FieldError>) = errors
         .iter()
         .partition(|error| error.kind == ErrorKind::UnknownField);
+    // Metadata of the wrong shape cannot even be read, as Kubernetes sees it.
+    let misshapen = |error: &&FieldError| {
+        error.kind == ErrorKind::FieldValueTypeInvalid && error.field.starts_with("metadata.")
+    };
+    if let Some(error) = others.iter().copied().find(misshapen) {
+        return not_read(kind, &error.to_string());
+    }
     if unknown.is_empty() {
         return Status::invalid(kind, name, causes(errors));
     }
@@ -495,12 +502,17 @@ fn not_admitted(kind: Kind, name: &str, errors: &[FieldError], sent: Sent) -> St
     let why = format!("strict decoding error: {}", list.join(", "));
     match sent {
         Sent::Patch => patch::unknown_fields(kind, name, &why),
-        Sent::Object => Status::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {0}: {why}",
-            kind.name(),
-            kind.version()
-        )),
+        Sent::Object => not_read(kind, &why),
     }
+}
+
+/// 400 for what cannot be read as an object of its kind.
+fn not_read(kind: Kind, why: &str) -> Status {
+    Status::bad_request(format!(
+        "{} in version {:?} cannot be handled as a {0}: {why}",
+        kind.name(),
+        kind.version()
+    ))
 }
 
 fn causes(errors: &[FieldError]) -> Vec<Cause> {

@@ -9,6 +9,7 @@ mod bed;
 mod deleting;
 mod discovery;
 mod events;
+mod observed;
 mod operations;
 mod output;
 mod patching;
