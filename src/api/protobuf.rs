@@ -113,6 +113,7 @@ const SECRET: Message = &[
     (2, "data", BytesMap),
     (3, "type", Text),
     (4, "stringData", TextMap),
+    (5, "immutable", Flag),
 ];
 const NAMESPACE: Message = &[(1, "metadata", One(METADATA))];
 const LEASE_SPEC: Message = &[

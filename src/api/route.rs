@@ -119,6 +119,11 @@ impl Target {
     /// An object as it is shown here.
     pub(super) fn shown(&self, object: &Object) -> Value {
         match self.guise {
+            Guise::Own if self.kind == Kind::Namespace => {
+                let mut namespace = json!(object);
+                namespace["status"] = json!({ "phase": phase(object) });
+                namespace
+            }
             Guise::Own => json!(object),
             Guise::NewEvent => events::shown(json!(object)),
         }
@@ -152,6 +157,15 @@ impl Target {
     pub(super) fn key(&self) -> ObjectKey {
         let name = self.name.as_deref().unwrap_or_default();
         ObjectKey::new(self.kind, &self.namespace, name)
+    }
+}
+
+/// Where a namespace is in its life.
+pub(super) fn phase(namespace: &Object) -> &'static str {
+    if namespace.metadata.deleting() {
+        "Terminating"
+    } else {
+        "Active"
     }
 }
 

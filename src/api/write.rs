@@ -450,6 +450,11 @@ fn in_normal_form(kind: Kind, body: &mut Map<String, Value>) {
             body.entry("type").or_insert_with(|| json!("Opaque"));
             return;
         }
+        Kind::Namespace => {
+            body.remove("spec");
+            body.remove("status");
+            return;
+        }
         Kind::Lease => &[&["spec", "acquireTime"], &["spec", "renewTime"]],
         Kind::Event => &[&["eventTime"], &["series", "lastObservedTime"]],
         _ => return,

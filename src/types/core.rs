@@ -46,6 +46,9 @@ resource! {
         /// Plain values; moved into `data` when the object is written.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         string_data: BTreeMap<String, Confidential>,
+        /// Whether the values may no longer change. Once true, it stays so. Default false.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        immutable: Option<bool>,
     }
 }
 
@@ -211,5 +214,28 @@ pub struct LeaseSpec {
 
 resource! {
     /// A tenant: the space in which names are unique.
-    Namespace {}
+    Namespace {
+        /// Kubernetes' own, which clients send along; not kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spec: Option<NamespaceSpec>,
+        /// Whether it is going. Only shown: it follows from `metadata.deletionTimestamp`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<NamespaceStatus>,
+    }
+}
+
+/// Kubernetes' own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NamespaceSpec {
+    /// Who empties a namespace in Kubernetes; here that is done by the server.
+    pub finalizers: Vec<String>,
+}
+
+/// Where a namespace is in its life.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NamespaceStatus {
+    /// `Active` or `Terminating`.
+    pub phase: String,
 }

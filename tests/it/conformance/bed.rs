@@ -273,8 +273,8 @@ impl Bed {
         }
     }
 
-    fn command(&self, line: &str) -> Command {
-        let mut kubectl = Command::new("kubectl");
+    fn command(&self, program: &str, line: &str) -> Command {
+        let mut kubectl = Command::new(program);
         kubectl
             .current_dir(self.dir())
             .env_clear()
@@ -292,10 +292,21 @@ impl Bed {
 
     /// The same with more in its environment, and something to read.
     pub(super) fn k_with(&self, line: &str, env: &[(&str, &str)], input: &str) -> Said {
+        self.k_by("kubectl", line, env, input)
+    }
+
+    /// The same with another program.
+    pub(super) fn k_by(
+        &self,
+        program: &str,
+        line: &str,
+        env: &[(&str, &str)],
+        input: &str,
+    ) -> Said {
         let stdin = self.dir().join("stdin");
         fs::write(&stdin, input).unwrap();
         let output = self
-            .command(line)
+            .command(program, line)
             .envs(env.iter().copied())
             .stdin(File::open(stdin).unwrap())
             .output()
@@ -315,7 +326,7 @@ impl Bed {
         let log = self.dir().join(format!("{name}.log"));
         let file = File::create(&log).unwrap();
         let child = self
-            .command(line)
+            .command("kubectl", line)
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
@@ -468,7 +479,7 @@ impl Followed<'_> {
 
 /// What kubectl said.
 pub(super) struct Said {
-    line: String,
+    pub(super) line: String,
     pub(super) code: Option<i32>,
     pub(super) out: String,
     pub(super) err: String,

@@ -15,6 +15,7 @@ mod output;
 mod patching;
 mod serverside;
 mod status;
+mod transcripts;
 mod validation;
 mod watching;
 

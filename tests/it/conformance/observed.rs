@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::bed::{APPLY, Bed, JSON_PATCH, MERGE, SECRETS, STACKS, secret, stack};
+use super::bed::{APPLY, Bed, JSON_PATCH, MERGE, NAMESPACES, SECRETS, STACKS, secret, stack};
 
 #[test]
 fn an_unknown_path_is_text_but_below_the_core_group() {
@@ -160,4 +160,50 @@ fn a_put_makes_a_lease_that_is_missing() {
                        "spec": {"holderIdentity": "one"}});
     let path = "/apis/coordination.k8s.io/v1/namespaces/default/leases/l";
     bed.put(path, &lease).is(201);
+}
+
+#[test]
+fn a_namespace_shows_its_phase_and_takes_what_clients_send_along() {
+    let Some(bed) = Bed::kubectl() else { return };
+    let sent = json!({"apiVersion": "v1", "kind": "Namespace", "spec": {}, "status": {},
+                      "metadata": {"name": "t", "creationTimestamp": null}});
+    let made = bed
+        .post(&format!("{NAMESPACES}?fieldValidation=Strict"), &sent)
+        .is(201);
+    assert_eq!(
+        (&made["status"]["phase"], &made["spec"]),
+        (&json!("Active"), &Value::Null)
+    );
+    bed.k("wait --for=jsonpath={.status.phase}=Active ns/t --timeout=5s")
+        .says("condition met");
+    let read = bed.k("get ns t -o json").ok();
+    bed.k_with("replace -f -", &[], &read).says("replaced");
+    let same = bed.get(&format!("{NAMESPACES}/t")).is(200);
+    assert_eq!(
+        same["metadata"]["resourceVersion"],
+        made["metadata"]["resourceVersion"]
+    );
+}
+
+#[test]
+fn an_immutable_secret_stays_as_it_is() {
+    let bed = Bed::new();
+    let mut frozen = secret("s");
+    frozen["immutable"] = json!(true);
+    bed.post(SECRETS, &frozen).is(201);
+    let path = format!("{SECRETS}/s");
+    for patch in [
+        json!({"stringData": {"k": "w"}}),
+        json!({"data": null}),
+        json!({"immutable": false}),
+        json!({"immutable": null}),
+    ] {
+        let status = bed.patch(MERGE, &path, &patch).refused(422, "Invalid");
+        let cause = &status["details"]["causes"][0];
+        assert_eq!(cause["reason"], "FieldValueForbidden", "{status}");
+        assert!(!status.to_string().contains("dg=="), "{status}");
+    }
+    bed.patch(MERGE, &path, &json!({"metadata": {"labels": {"a": "b"}}}))
+        .is(200);
+    bed.delete(&path, &json!({})).is(200);
 }

@@ -1,6 +1,7 @@
 //! Security, robustness and operations: checks 113 to 126, but for 114 and 116.
 
 use std::{
+    fs,
     io::{Read, Write},
     net::TcpStream,
     time::Duration,
@@ -18,7 +19,9 @@ use weir::{
     },
 };
 
-use super::bed::{APPLY, Bed, JSON_PATCH, MERGE, Made, SECRETS, STACKS, number, secret};
+use super::bed::{
+    APPLY, Bed, JSON_PATCH, MERGE, Made, SECRETS, STACKS, number, scaled, secret, stack,
+};
 use crate::{
     cli::{
         etcd::{lab_on, now},
@@ -330,17 +333,16 @@ async fn k124_too_much_at_once_is_told_and_left_alone() {
     assert!(told.is_some(), "{conditions:?}");
 }
 
-/// Check 125: what kubectl of older and newer versions sends that this one does not.
+/// Check 125: what kubectl of older and newer versions sends that this one does not, and those
+/// versions themselves where they are installed beside it.
 #[test]
 fn k125_other_versions_of_kubectl_are_understood() {
     let bed = Bed::new();
-    // 1.27: the beta form of discovery only, and both names of OpenAPI v2.
+    // 1.27: the beta form of discovery only, and OpenAPI v2 before v3.
     let beta = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
     for path in ["/api", "/apis"] {
-        assert_eq!(
-            bed.get_as(beta, path).is(200)["apiVersion"],
-            "apidiscovery.k8s.io/v2beta1"
-        );
+        let told = bed.get_as(beta, path).is(200);
+        assert_eq!(told["apiVersion"], "apidiscovery.k8s.io/v2beta1");
     }
     let v2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
     assert_eq!(bed.get_as(v2, "/openapi/v2?timeout=32s").code, 200);
@@ -356,17 +358,72 @@ fn k125_other_versions_of_kubectl_are_understood() {
         .header("Accept", "application/json, */*")
         .body(review.to_string());
     assert_eq!(bed.answer(send).is(201)["status"]["allowed"], true);
-    // Old discovery alone, as very old clients and some libraries use it.
-    let group = bed.get("/apis/weir.dev").is(200);
-    assert_eq!(
-        group["preferredVersion"]["groupVersion"],
-        "weir.dev/v1alpha1"
-    );
     // 1.35: lists as watches.
     let list = "watch=true&allowWatchBookmarks=true&sendInitialEvents=true&\
                 resourceVersionMatch=NotOlderThan&timeoutSeconds=1";
     let mut watch = bed.follow(&format!("{SECRETS}?{list}"));
     assert_eq!(watch.event().0, "BOOKMARK");
+    for program in others() {
+        lives(&program);
+    }
+}
+
+/// The versions of kubectl that are installed beside the one that is found, as some vendors do it:
+/// `kubectl.1.27` and so on.
+fn others() -> Vec<String> {
+    let found = std::env::var("PATH").unwrap_or_default();
+    let folders = found
+        .split(':')
+        .map(|folder| std::path::Path::new(folder).join("kubectl"));
+    let folders = folders.filter_map(|file| Some(file.canonicalize().ok()?.parent()?.to_owned()));
+    let files = folders
+        .filter_map(|folder| fs::read_dir(folder).ok())
+        .flatten();
+    let files = files.filter_map(|file| file.ok()?.path().to_str().map(str::to_owned));
+    let mut all: Vec<_> = files.filter(|file| file.contains("/kubectl.1.")).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Checks 3, 12, 18, 21, 47, 65, 106 and 111, by another kubectl.
+fn lives(program: &str) {
+    let bed = Bed::new();
+    bed.file("a.yaml", &stack("a"));
+    bed.file("a2.yaml", &scaled("a", 3));
+    bed.file("b.yaml", &stack("b"));
+    for (line, words) in [
+        (
+            "api-resources --api-group=weir.dev -o wide",
+            "clearwaterstacks",
+        ),
+        ("explain cws.spec.domain", "<string>"),
+        ("create -f b.yaml", "clearwaterstack.weir.dev/b created"),
+        ("get cws -A", "NAMESPACE"),
+        ("get cws --show-labels", "app=x"),
+        ("apply -f a.yaml", "created"),
+        ("apply -f a.yaml", "unchanged"),
+        ("apply -f a2.yaml", "configured"),
+        (
+            "apply --server-side -f b.yaml --force-conflicts",
+            "serverside-applied",
+        ),
+        ("describe cws a", "Events:"),
+        ("auth can-i get cws", "yes"),
+        ("create ns t", "namespace/t created"),
+        (
+            "create secret generic s --from-literal=k=v",
+            "secret/s created",
+        ),
+        ("describe secret s", "1 bytes"),
+        ("delete secret s", "deleted"),
+    ] {
+        let said = bed.k_by(program, line, &[], "");
+        assert!(
+            said.code == Some(0) && said.out.contains(words),
+            "{program}: {said}"
+        );
+    }
 }
 
 /// Check 126: what the client library for Rust sends, with neither `Accept` nor `User-Agent`.
