@@ -185,7 +185,7 @@ fn tracked(kind: Kind, writer: &Manager, fields: &Fields) -> Fields {
     let outer = [member("apiVersion"), member("kind")];
     fields
         .below
-        .retain(|step, _| !outer.contains(step) && !(*step == status && kind.has_status()));
+        .retain(|step, _| !(outer.contains(step) || *step == status && kind.has_status()));
     if let Some(metadata) = fields.below.get_mut(&member("metadata")) {
         let servers = SERVERS.map(member);
         metadata.own = false;

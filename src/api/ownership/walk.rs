@@ -257,21 +257,18 @@ pub(super) fn remove(schema: &Value, value: &mut Value, gone: &Fields) {
             continue;
         };
         let known = found[place].schema.unwrap_or(&Value::Null);
-        match value {
+        let dissolved = match &mut *value {
             Value::Object(members) => {
-                let Some(name) = name(step) else { continue };
-                if members
-                    .get_mut(name)
-                    .is_some_and(|part| dissolves(known, part, gone))
-                {
-                    members.remove(name);
-                }
+                let part = name(step).and_then(|name| members.get_mut(name));
+                part.is_some_and(|part| dissolves(known, part, gone))
             }
-            Value::Array(items) => {
-                if dissolves(known, &mut items[place], gone) {
-                    items.remove(place);
-                }
-            }
+            Value::Array(items) => dissolves(known, &mut items[place], gone),
+            _ => false,
+        };
+        match (&mut *value, name(step)) {
+            _ if !dissolved => {}
+            (Value::Object(members), Some(name)) => drop(members.remove(name)),
+            (Value::Array(items), _) => drop(items.remove(place)),
             _ => {}
         }
     }

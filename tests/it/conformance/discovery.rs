@@ -16,7 +16,8 @@ fn k001_the_version_is_a_kubernetes_version_near_that_of_kubectl() {
     let told: Value = serde_json::from_str(&said.ok()).unwrap();
     let version = told["serverVersion"]["gitVersion"].as_str().unwrap();
     let numbers = version.strip_prefix('v').unwrap().split('.');
-    assert_eq!(numbers.map(|part| part.parse::<u32>().unwrap()).count(), 3);
+    let numbers: Vec<u32> = numbers.map(|part| part.parse().unwrap()).collect();
+    assert_eq!(numbers.len(), 3, "{version}");
 }
 
 /// Check 2: every group that clients of Kubernetes look for is there.
