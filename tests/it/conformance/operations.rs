@@ -28,6 +28,7 @@ use crate::{
         lab::{self, Lab, run, until},
         leader,
     },
+    clients,
     store::server,
     world::{Sampler, World},
 };
@@ -426,7 +427,8 @@ fn lives(program: &str) {
     }
 }
 
-/// Check 126: what the client library for Rust sends, with neither `Accept` nor `User-Agent`.
+/// Check 126: what the client library for Rust sends, with neither `Accept` nor `User-Agent`; and a
+/// life with the one for Python, where it is installed.
 #[test]
 fn k126_a_client_library_is_understood() {
     let bed = Bed::new();
@@ -470,6 +472,29 @@ fn k126_a_client_library_is_understood() {
     bed.delete(&format!("{STACKS}/a"), &delete).is(200);
     let missing: Value = bed.get(&format!("{STACKS}/nope")).refused(404, "NotFound");
     assert_eq!(missing["code"], 404);
+    python_lives(&bed);
+}
+
+fn python_lives(bed: &Bed) {
+    let Some(python) = clients::installed("python") else {
+        return;
+    };
+    // The library has no program of its own to look for: one that it needs has.
+    if clients::installed("wsdump").is_none() {
+        return;
+    }
+    let life = clients::root().join("tests/clients/kubernetes_life.py");
+    let ended = std::process::Command::new(python)
+        .arg(life)
+        .arg(bed.dir().join("kubeconfig"))
+        .env("HOME", bed.dir())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&ended.stdout);
+    let why = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{told}{why}");
+    assert!(told.ends_with("nothing left behind\n"), "{told}");
 }
 
 /// The library's recorder: a new event, and the same once more as a series.
