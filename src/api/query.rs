@@ -141,7 +141,8 @@ impl Query {
         }
     }
 
-    /// Whether a list must show exactly the version that it names.
+    /// Whether a list must show exactly the version that it names. One that is cut into pages must,
+    /// unless it says otherwise.
     pub(super) fn exact(&self) -> Result<bool, Status> {
         let forbid = |why: &str| Err(list_options("resourceVersionMatch", why));
         if self.get("sendInitialEvents").is_some() {
@@ -150,7 +151,8 @@ impl Query {
         }
         let wanted = self.text("resourceVersionMatch");
         if wanted.is_empty() {
-            return Ok(false);
+            let versioned = matches!(self.since()?, Since::Version(_));
+            return Ok(versioned && self.limit()?.is_some());
         }
         if self.continuation().is_some() {
             return forbid("resourceVersionMatch is forbidden when continue is provided");

@@ -124,6 +124,8 @@ fn another_kind_or_version_is_told_by_the_way_it_came() {
     bed.post(STACKS, &with("apiVersion", "weir.dev/v9"))
         .refused(400, "BadRequest");
     bed.post(STACKS, &with("kind", "Machine"))
+        .refused(422, "Invalid");
+    bed.post(SECRETS, &with("kind", "Machine"))
         .refused(400, "BadRequest");
     for patch in [
         json!({"apiVersion": "weir.dev/v9"}),

@@ -318,6 +318,10 @@ fn k094_all_pages_show_one_moment() {
         version.as_str().unwrap()
     );
     assert_eq!(page(&bed, &then).0, ["a", "b", "c"]);
+    let paged = format!("limit=9&resourceVersion={}", version.as_str().unwrap());
+    assert_eq!(page(&bed, &paged).0, ["a", "b", "c"]);
+    let newer = format!("{paged}&resourceVersionMatch=NotOlderThan");
+    assert_eq!(page(&bed, &newer).0, ["a", "b", "bb"]);
     assert_eq!(page(&bed, "").0, ["a", "b", "bb"]);
 }
 
