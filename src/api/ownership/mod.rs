@@ -252,3 +252,6 @@ pub(super) fn told(conflicts: &[Conflict]) -> String {
         lines.join("\n")
     )
 }
+
+#[cfg(test)]
+mod tests;
