@@ -106,8 +106,8 @@ fn without_nulls(value: &mut Value) {
     }
 }
 
-/// Keeps of an object what the address is about: the status, or everything but it. A Secret's plain
-/// values are wanted where they are kept.
+/// Keeps of an object what the address is about: the status, or everything but it. What is wanted is
+/// compared with what is kept, and so brought into the same form.
 fn keep(target: &Target, config: &mut Value) {
     let Some(members) = config.as_object_mut() else {
         return;
@@ -120,8 +120,7 @@ fn keep(target: &Target, config: &mut Value) {
         _ if target.kind.has_status() => {
             members.remove("status");
         }
-        _ if target.kind == Kind::Secret => write::keep_plain_values(members),
-        _ => {}
+        _ => write::in_normal_form(target.kind, members),
     }
 }
 

@@ -438,16 +438,19 @@ pub(super) fn admit(
     let name = text(&value, "name");
     let mut admitted = admission::admit_value(&value, validation)
         .map_err(|errors| not_admitted(kind, &name, &errors, sent))?;
-    in_normal_form(kind, &mut admitted.object.body);
+    let body = &mut admitted.object.body;
+    in_normal_form(kind, body);
+    if kind == Kind::Secret {
+        body.entry("type").or_insert_with(|| json!("Opaque"));
+    }
     Ok(admitted)
 }
 
 /// Writes what clients may write in several ways in the one way in which it is read.
-fn in_normal_form(kind: Kind, body: &mut Map<String, Value>) {
+pub(super) fn in_normal_form(kind: Kind, body: &mut Map<String, Value>) {
     let times: &[&[&str]] = match kind {
         Kind::Secret => {
             keep_plain_values(body);
-            body.entry("type").or_insert_with(|| json!("Opaque"));
             return;
         }
         Kind::Namespace => {
@@ -471,7 +474,7 @@ fn in_normal_form(kind: Kind, body: &mut Map<String, Value>) {
     }
 }
 
-pub(super) fn keep_plain_values(body: &mut Map<String, Value>) {
+fn keep_plain_values(body: &mut Map<String, Value>) {
     let Some(Value::Object(plain)) = body.remove("stringData") else {
         return;
     };

@@ -189,6 +189,11 @@ fn k110_a_lease_is_taken_once() {
     let request = format!("{path}?fieldManager=elector&force=true");
     let applied = bed.patch(APPLY, &request, &renewed).is(200);
     assert_eq!(applied["spec"]["renewTime"], "2026-01-02T03:04:06.500000Z");
+    let again = bed.patch(APPLY, &request, &renewed).is(200);
+    assert_eq!(
+        again, applied,
+        "the same time in another form is the same time"
+    );
     bed.patch(MERGE, &path, &json!({"spec": {"renewTime": "soon"}}))
         .refused(422, "Invalid");
 }
