@@ -19,7 +19,7 @@ use crate::{
     store::StoreError,
     types::{
         admission::{self, Admitted},
-        meta::{Kind, Object},
+        meta::Object,
         rbac::Attributes,
     },
 };
