@@ -145,6 +145,10 @@ async fn owner(
     let Some(kind) = Kind::ALL.into_iter().find(known) else {
         return Ok(Owner::There);
     };
+    if kind.namespaced() && of.namespace.is_empty() {
+        // Nobody can tell in which namespace.
+        return Ok(Owner::There);
+    }
     let namespace = if kind.namespaced() {
         &*of.namespace
     } else {
@@ -189,7 +193,8 @@ async fn dependent(
     if !owned && !let_go {
         let before = Preconditions {
             uid: object.metadata.uid.clone(),
-            resource_version: None,
+            // Somebody may have given it another owner since.
+            resource_version: object.metadata.resource_version.parse().ok(),
         };
         return match store.delete(&key, &before).await {
             Ok(crate::store::Deleted::Marked(_)) => {
@@ -229,5 +234,74 @@ fn unless_overtaken(written: Result<(), StoreError>) -> Result<(), StoreError> {
     match written {
         Err(StoreError::Conflict { .. } | StoreError::NotFound(_)) => Ok(()),
         written => written,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::store::Memory;
+
+    async fn made(store: &Store, kind: Kind, name: &str, owners: Value) -> Object {
+        let namespace = if kind.namespaced() { "default" } else { "" };
+        let object = json!({
+            "apiVersion": kind.api_version(), "kind": kind.name(),
+            "metadata": {"name": name, "namespace": namespace, "ownerReferences": owners},
+        });
+        let object = serde_json::from_value(object).unwrap();
+        store.create(object).await.unwrap()
+    }
+
+    fn gone(kind: Kind, name: &str) -> Value {
+        json!({"apiVersion": kind.api_version(), "kind": kind.name(), "name": name, "uid": "1"})
+    }
+
+    #[tokio::test]
+    async fn only_what_certainly_lost_all_its_owners_is_collected() {
+        let memory = Arc::new(Memory::new(100));
+        let store = Store::with_backend(memory, Clock::system());
+        let owner = made(&store, Kind::Secret, "owner", json!([])).await;
+        let there = json!({"apiVersion": "v1", "kind": "Secret", "name": "owner",
+                           "uid": owner.metadata.uid});
+        let lost = gone(Kind::Secret, "lost");
+        let foreign = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "d",
+                             "uid": "1"});
+        made(&store, Kind::Secret, "shared", json!([there, lost])).await;
+        made(&store, Kind::Secret, "foreign", json!([foreign])).await;
+        made(&store, Kind::Secret, "lonely", json!([lost])).await;
+        made(
+            &store,
+            Kind::Lease,
+            "another",
+            json!([gone(Kind::Secret, "owner")]),
+        )
+        .await;
+        // Nobody can tell in which namespace its owner was.
+        made(&store, Kind::ClusterRole, "wide", json!([lost])).await;
+        // They stand for something in a cloud.
+        made(&store, Kind::ClearwaterStack, "ims", json!([lost])).await;
+        made(&store, Kind::Machine, "ims-bono-0", json!([lost])).await;
+        sweep(&store, &mut BTreeSet::new()).await.unwrap();
+        let mut left = Vec::new();
+        for kind in Kind::ALL {
+            let items = store.list(kind, None).await.unwrap().items;
+            left.extend(items.into_iter().map(|object| {
+                let owners = object.metadata.owner_references.len();
+                format!("{} {owners}", object.metadata.name)
+            }));
+        }
+        let wanted = [
+            "ims 1",
+            "ims-bono-0 1",
+            "foreign 1",
+            "owner 0",
+            "shared 1",
+            "wide 1",
+        ];
+        assert_eq!(left, wanted);
     }
 }
