@@ -62,6 +62,12 @@ impl Query {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// All values of an option.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let found = self.0.iter().filter(move |(key, _)| key == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
     fn text(&self, name: &str) -> &str {
         self.get(name).unwrap_or_default()
     }

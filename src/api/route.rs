@@ -16,8 +16,8 @@ use crate::types::meta::{Kind, Object, ObjectKey};
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Route<'a> {
-    /// `/livez`, `/healthz`, `/readyz`.
-    Health(Check),
+    /// `/livez`, `/healthz`, `/readyz`, or one part of what they tell.
+    Health(Check, Option<&'a str>),
     /// `/metrics`.
     Metrics,
     /// `/export`: all objects, secrets and statuses included.
@@ -173,8 +173,10 @@ pub(super) fn phase(namespace: &Object) -> &'static str {
 pub(super) fn route(path: &str) -> Route<'_> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     match parts.as_slice() {
-        ["livez" | "healthz"] => Route::Health(Check::Live),
-        ["readyz"] => Route::Health(Check::Ready),
+        ["livez" | "healthz"] => Route::Health(Check::Live, None),
+        ["readyz"] => Route::Health(Check::Ready, None),
+        ["livez" | "healthz", part] => Route::Health(Check::Live, Some(part)),
+        ["readyz", part] => Route::Health(Check::Ready, Some(part)),
         ["metrics"] => Route::Metrics,
         ["export"] => Route::Export,
         ["version"] => Route::Version,

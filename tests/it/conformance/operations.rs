@@ -104,6 +104,11 @@ fn k117_health_is_told() {
         answer.text
     );
     assert_eq!(bed.get("/livez").code, 200);
+    for path in ["/readyz?exclude=controller", "/readyz/store", "/livez/ping"] {
+        assert_eq!(bed.get(path).text, "ok", "{path}");
+    }
+    assert_eq!(bed.get("/readyz/controller").code, 503);
+    bed.get("/readyz/nothing").refused(404, "NotFound");
     assert_eq!(bed.get("/readyz?verbose=").code, 503);
 }
 
