@@ -112,6 +112,9 @@ pub(super) fn applied(
     (applier, force, now): (&Manager, bool, Timestamp),
 ) -> Result<Value, Refusal> {
     let schema = schema::of(kind);
+    let mut config = config.clone();
+    without_empty_metadata(&mut config);
+    let config = &config;
     let wanted = walk::wanted(schema, config).map_err(Refusal::Unfit)?;
     let wanted = tracked(kind, applier, &wanted);
     let live = stored.map_or_else(|| json!({}), |stored| json!(stored));
@@ -119,12 +122,12 @@ pub(super) fn applied(
     let mut merged = live.clone();
     walk::merge(schema, &mut merged, config);
     let former = entries.of(applier).cloned().unwrap_or_default();
-    let gone = entries
+    let mut kept = wanted.clone();
+    entries
         .others(applier)
-        .fold(former.without(&wanted), |gone, entry| {
-            gone.without(&entry.fields)
-        });
-    walk::remove(schema, &mut merged, &gone);
+        .for_each(|entry| kept.extend(&entry.fields));
+    walk::remove(schema, &mut merged, &former.without(&kept), &kept);
+    without_empty_metadata(&mut merged);
     let difference = difference(kind, applier, &live, &merged);
     let conflicts = if force {
         Vec::new()
@@ -143,6 +146,23 @@ pub(super) fn applied(
     }
     merged["metadata"]["managedFields"] = json!(entries.write());
     Ok(merged)
+}
+
+/// Takes out of the metadata what is empty, which is not told from what is not there.
+fn without_empty_metadata(object: &mut Value) {
+    let Some(Value::Object(metadata)) = object.get_mut("metadata") else {
+        return;
+    };
+    for name in ["annotations", "finalizers", "labels", "ownerReferences"] {
+        let empty = match metadata.get(name) {
+            Some(Value::Object(members)) => members.is_empty(),
+            Some(Value::Array(items)) => items.is_empty(),
+            _ => false,
+        };
+        if empty {
+            metadata.remove(name);
+        }
+    }
 }
 
 /// The entries of an object. One that has none was written by somebody before.

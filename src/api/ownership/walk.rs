@@ -249,9 +249,12 @@ pub(super) fn merge(schema: &Value, live: &mut Value, wanted: &Value) {
     }
 }
 
-/// Takes fields out of a value, and with them what is left empty. What has other parts stays.
-pub(super) fn remove(schema: &Value, value: &mut Value, gone: &Fields) {
+/// Takes fields out of a value, and with them what is left empty. What has other parts stays, and so
+/// does what is kept.
+pub(super) fn remove(schema: &Value, value: &mut Value, gone: &Fields, kept: &Fields) {
+    let nothing = Fields::default();
     for (step, gone) in &gone.below {
+        let kept = kept.below.get(step).unwrap_or(&nothing);
         let found = parts(schema, value).unwrap_or_default();
         let Some(place) = found.iter().position(|part| part.step == *step) else {
             continue;
@@ -260,9 +263,9 @@ pub(super) fn remove(schema: &Value, value: &mut Value, gone: &Fields) {
         let dissolved = match &mut *value {
             Value::Object(members) => {
                 let part = name(step).and_then(|name| members.get_mut(name));
-                part.is_some_and(|part| dissolves(known, part, gone))
+                part.is_some_and(|part| dissolves(known, part, gone, kept))
             }
-            Value::Array(items) => dissolves(known, &mut items[place], gone),
+            Value::Array(items) => dissolves(known, &mut items[place], gone, kept),
             _ => false,
         };
         match (&mut *value, name(step)) {
@@ -275,13 +278,13 @@ pub(super) fn remove(schema: &Value, value: &mut Value, gone: &Fields) {
 }
 
 /// Takes fields out of a part, and says whether nothing of it is to be left.
-fn dissolves(schema: &Value, part: &mut Value, gone: &Fields) -> bool {
+fn dissolves(schema: &Value, part: &mut Value, gone: &Fields, kept: &Fields) -> bool {
     let Some(before) = parts(schema, part).map(|parts| parts.len()) else {
         return gone.own;
     };
-    remove(schema, part, gone);
+    remove(schema, part, gone, kept);
     let empty = parts(schema, part).is_none_or(|parts| parts.is_empty());
-    empty && (gone.own || before > 0)
+    empty && !kept.own && (gone.own || before > 0)
 }
 
 #[cfg(test)]
@@ -347,7 +350,8 @@ mod tests {
                          "form": {"a": 1},
                          "nodes": [{"name": "n", "size": 1}, {"name": "o", "size": 2}]});
         assert_eq!(merged, all);
-        remove(&schema(), &mut merged, &wanted(&schema(), &want).unwrap());
+        let gone = wanted(&schema(), &want).unwrap();
+        remove(&schema(), &mut merged, &gone, &Fields::default());
         let left = json!({"word": "w", "map": {"a": "1"}, "nodes": [{"name": "n", "size": 1}]});
         assert_eq!(merged, left);
     }
@@ -357,13 +361,21 @@ mod tests {
         let mut value = json!({"nodes": [{"name": "n", "size": 1}]});
         let gone = json!({"f:nodes": {"k:{\"name\":\"n\"}": {".": {}, "f:name": {}}}});
         let mut kept = value.clone();
-        remove(
-            &schema(),
-            &mut kept,
-            &Fields::read(&json!({"f:map": {}})).unwrap(),
-        );
+        let other = Fields::read(&json!({"f:map": {}})).unwrap();
+        remove(&schema(), &mut kept, &other, &Fields::default());
         assert_eq!(kept, value);
-        remove(&schema(), &mut value, &Fields::read(&gone).unwrap());
+        let gone = Fields::read(&gone).unwrap();
+        remove(&schema(), &mut value, &gone, &Fields::default());
         assert_eq!(value, json!({"nodes": [{"size": 1}]}));
+        // What is left empty goes as well, unless somebody keeps it.
+        let gone = Fields::read(&json!({"f:map": {"f:a": {}}})).unwrap();
+        for (kept, left) in [
+            (json!({}), json!({})),
+            (json!({"f:map": {}}), json!({"map": {}})),
+        ] {
+            let mut value = json!({"map": {"a": "1"}});
+            remove(&schema(), &mut value, &gone, &Fields::read(&kept).unwrap());
+            assert_eq!(value, left);
+        }
     }
 }
