@@ -10,6 +10,7 @@ use super::{
     route::Target,
     status::{Cause, Status},
 };
+use crate::types::meta::GROUP;
 
 /// How often a body may exceed the limit before the rest is no longer read: a client that is
 /// still sending does not read the answer.
@@ -72,8 +73,8 @@ pub(super) fn parse_json(body: &[u8]) -> Result<Value, Status> {
         .map_err(|error| Status::bad_request(format!("the body is no JSON: {error}")))
 }
 
-/// What a change of `apiVersion` or `kind` is answered with: 400 where a whole object was sent,
-/// 422 where a patch changes it.
+/// What a change of `apiVersion` or `kind` is answered with: 422 where a patch changes it or where
+/// one of our own kinds is called otherwise, else 400, as Kubernetes was seen to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
     Object,
@@ -96,6 +97,10 @@ pub(super) fn fit(value: &mut Value, target: &Target, sent: Sent) -> Result<(), 
             None | Some("") => *found = json!(wanted),
             Some(found) if found != wanted => {
                 return Err(match sent {
+                    Sent::Object if member == "kind" && kind.group() == GROUP => {
+                        let cause = Cause::invalid(member, found, &format!("must be {wanted}"));
+                        Status::invalid(kind, name.unwrap_or_default(), vec![cause])
+                    }
                     Sent::Object => Status::bad_request(format!(
                         "the {member} in the body ({found}) is not the one of the URL ({wanted})"
                     )),
@@ -146,7 +151,10 @@ fn same_or_set(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{api::route::Part, types::meta::Kind};
+    use crate::{
+        api::route::{Guise, Part},
+        types::meta::Kind,
+    };
 
     fn target() -> Target {
         Target {
@@ -154,6 +162,7 @@ mod tests {
             namespace: "lab".to_owned(),
             name: Some("s".to_owned()),
             part: Part::Whole,
+            guise: Guise::Own,
         }
     }
 

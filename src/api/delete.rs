@@ -13,7 +13,7 @@ use super::{
     status::{Cause, Status},
 };
 use crate::{
-    store::{Deleted, Preconditions, Store, StoreError},
+    store::{Deleted, Dependents, Preconditions, Store, StoreError},
     types::{
         id::Uid,
         meta::{Kind, ObjectKey},
@@ -44,11 +44,12 @@ pub(super) async fn one(api: &Api, inbound: &Inbound) -> Result<Reply, Status> {
     let key = inbound.target.key();
     let options = options(inbound)?;
     let store = store(api, inbound, &options)?;
+    let dependents = options.dependents()?;
     let before = preconditions(options.preconditions)?;
     if key.kind == Kind::Namespace {
         empty(&store, &key).await?;
     }
-    match delete(&store, &key, &before).await? {
+    match delete(&store, &key, &before, dependents).await? {
         Deleted::Marked(object) => Ok(reply::json(200, &read::one(api, inbound, &object)?)),
         Deleted::Gone(object) => {
             let uid = object.metadata.stored_uid().as_str();
@@ -65,6 +66,7 @@ pub(super) async fn many(api: &Api, inbound: &Inbound) -> Result<Reply, Status> 
     }
     let options = options(inbound)?;
     let store = store(api, inbound, &options)?;
+    let dependents = options.dependents()?;
     let selection = read::selection(target, &inbound.query)?;
     let mut listing = read::listing(api, target).await?;
     listing.items.retain(|object| selection.matches(object));
@@ -75,7 +77,7 @@ pub(super) async fn many(api: &Api, inbound: &Inbound) -> Result<Reply, Status> 
             uid: object.metadata.uid.clone(),
             resource_version: None,
         };
-        match delete(&store, &key, &before).await {
+        match delete(&store, &key, &before, dependents).await {
             Ok(Deleted::Marked(object) | Deleted::Gone(object)) => last.push(object),
             // Somebody else was quicker.
             Err(status) if matches!(status.code, 404 | 409) => {}
@@ -83,14 +85,20 @@ pub(super) async fn many(api: &Api, inbound: &Inbound) -> Result<Reply, Status> 
         }
     }
     let list = json!({
-        "kind": format!("{}List", target.kind.name()), "apiVersion": target.kind.api_version(),
-        "metadata": { "resourceVersion": listing.version.to_string() }, "items": last,
+        "kind": format!("{}List", target.kind.name()), "apiVersion": target.api_version(),
+        "metadata": { "resourceVersion": listing.version.to_string() },
+        "items": last.iter().map(|object| target.shown(object)).collect::<Vec<_>>(),
     });
     Ok(reply::json(200, &list))
 }
 
-async fn delete(store: &Store, key: &ObjectKey, before: &Preconditions) -> Result<Deleted, Status> {
-    let deleted = store.delete(key, before).await;
+async fn delete(
+    store: &Store,
+    key: &ObjectKey,
+    before: &Preconditions,
+    dependents: Dependents,
+) -> Result<Deleted, Status> {
+    let deleted = store.delete_with(key, before, dependents).await;
     deleted.map_err(|error| match error {
         StoreError::Conflict { key, why } => Status::precondition(&key, &why),
         error => read::refused(error),
@@ -108,16 +116,24 @@ fn options(inbound: &Inbound) -> Result<Options, Status> {
     if let Some(policy) = inbound.query.get("propagationPolicy") {
         options.propagation_policy = Some(policy.to_owned());
     }
-    let policy = options.propagation_policy.as_deref();
-    if !matches!(
-        policy,
-        None | Some("" | "Background" | "Foreground" | "Orphan")
-    ) {
-        let known = r#"Unsupported value: supported values: "Background", "Foreground", "Orphan""#;
-        let cause = Cause::new("FieldValueNotSupported", "propagationPolicy", known);
-        return Err(Status::invalid_options("DeleteOptions", vec![cause]));
-    }
     Ok(options)
+}
+
+impl Options {
+    /// What becomes of what belongs to the object.
+    fn dependents(&self) -> Result<Dependents, Status> {
+        match self.propagation_policy.as_deref() {
+            None | Some("" | "Background") => Ok(Dependents::After),
+            Some("Foreground") => Ok(Dependents::Before),
+            Some("Orphan") => Ok(Dependents::Kept),
+            Some(_) => {
+                let known =
+                    r#"Unsupported value: supported values: "Background", "Foreground", "Orphan""#;
+                let cause = Cause::new("FieldValueNotSupported", "propagationPolicy", known);
+                Err(Status::invalid_options("DeleteOptions", vec![cause]))
+            }
+        }
+    }
 }
 
 fn store(api: &Api, inbound: &Inbound, options: &Options) -> Result<Store, Status> {

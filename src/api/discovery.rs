@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
+    events,
     negotiate::Form,
     review::{AUTHENTICATION, AUTHORIZATION, Review},
     status::Status,
@@ -28,8 +29,9 @@ const STATUS_VERBS: [&str; 3] = ["get", "patch", "update"];
 const KUBERNETES: (&str, &str, &str) = ("1", "32", "v1.32.0");
 
 /// Groups in order of priority, each with its one version.
-const GROUPS: [(&str, &str); 5] = [
+const GROUPS: [(&str, &str); 6] = [
     (GROUP, "v1alpha1"),
+    (events::GROUP, events::VERSION),
     ("coordination.k8s.io", "v1"),
     (RBAC_GROUP, "v1"),
     (AUTHORIZATION, "v1"),
@@ -43,10 +45,35 @@ pub(super) fn group_versions() -> Vec<(&'static str, &'static str, String)> {
     [core].into_iter().chain(others).collect()
 }
 
-/// The kinds of a group and version.
-pub(super) fn kinds(group: &str, version: &str) -> impl Iterator<Item = Kind> {
-    let of = move |kind: &Kind| kind.group() == group && kind.version() == version;
-    Kind::ALL.into_iter().filter(of)
+/// A kind in one of the groups that show it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Served {
+    pub(super) kind: Kind,
+    pub(super) group: &'static str,
+    pub(super) version: &'static str,
+}
+
+impl Served {
+    /// The kinds of a group and version.
+    pub(super) fn of(group: &str, version: &str) -> Vec<Self> {
+        let own = Kind::ALL.map(|kind| Self {
+            kind,
+            group: kind.group(),
+            version: kind.version(),
+        });
+        let other = Self {
+            kind: Kind::Event,
+            group: events::GROUP,
+            version: events::VERSION,
+        };
+        let mut all: Vec<Self> = own.into_iter().chain([other]).collect();
+        all.retain(|served| (served.group, served.version) == (group, version));
+        all
+    }
+
+    fn response(self) -> Value {
+        json!({ "group": self.group, "version": self.version, "kind": self.kind.name() })
+    }
 }
 
 /// `/version`.
@@ -103,7 +130,8 @@ pub(super) fn resources(group: &str, version: &str) -> Result<Value, Status> {
     } else {
         format!("{group}/{version}")
     };
-    let kinds = kinds(group, version).flat_map(legacy_entries);
+    let served = Served::of(group, version).into_iter();
+    let kinds = served.flat_map(|served| legacy_entries(served.kind));
     let reviews = reviews(group).map(|review| {
         json!({
             "name": review.plural(), "singularName": "", "namespaced": review.namespaced(),
@@ -154,7 +182,7 @@ fn aggregated(form: &str, groups: &[(&str, &str)]) -> Value {
             } else {
                 json!({ "name": group })
             };
-            let kinds = kinds(group, version).map(aggregated_entry);
+            let kinds = Served::of(group, version).into_iter().map(aggregated_entry);
             let reviews = reviews(group).map(aggregated_review);
             let resources: Vec<Value> = kinds.chain(reviews).collect();
             json!({ "metadata": metadata, "versions": [
@@ -184,8 +212,8 @@ fn aggregated_review(review: Review) -> Value {
     })
 }
 
-fn aggregated_entry(kind: Kind) -> Value {
-    let response = json!({ "group": kind.group(), "version": kind.version(), "kind": kind.name() });
+fn aggregated_entry(served: Served) -> Value {
+    let (kind, response) = (served.kind, served.response());
     let mut entry = json!({
         "resource": kind.plural(), "responseKind": response,
         "scope": if kind.namespaced() { "Namespaced" } else { "Cluster" },

@@ -18,6 +18,7 @@ use tracing::{Instrument, Span, field};
 
 use super::{
     access::{Authority, attributes, authorize},
+    apply,
     audit::{self, Audit, Seen},
     auth::{Authenticators, User, impersonated},
     body, delete, discovery,
@@ -122,6 +123,8 @@ pub(super) struct Inbound {
     pub(super) query: Query,
     /// The form in which the answer is wanted.
     pub(super) form: Form,
+    /// What the client calls itself.
+    pub(super) agent: String,
     /// The media type of the body; empty where none was said.
     pub(super) media: String,
     pub(super) body: Bytes,
@@ -203,7 +206,7 @@ pub(super) async fn answer(api: Arc<Api>, peer: Peer, request: Request<Body>) ->
         let name = header::HeaderName::from_static("audit-id");
         let response = reply::with_header(response, name, &id);
         match route(&path) {
-            Route::Health(_) => response,
+            Route::Health(..) => response,
             _ => written_down(&api, asked, seen, response),
         }
     };
@@ -278,7 +281,7 @@ async fn respond(
 ) -> Result<Reply, Status> {
     let route = route(path);
     match &route {
-        Route::Health(check) => return Ok(health(api, *check, head).await),
+        Route::Health(check, part) => return health(api, (*check, *part), head).await,
         Route::Metrics if head.peer.address.ip().to_canonical().is_loopback() => {
             return Ok(reply::reply(200, METRICS, api.hooks.metrics().await));
         }
@@ -350,7 +353,7 @@ async fn document(api: &Api, route: &Route<'_>, head: &Head) -> Result<Reply, St
         }
         Route::UnknownResource => Err(Status::no_such_path()),
         Route::Unknown => Ok(reply::text(404, "404 page not found\n")),
-        Route::Health(_) | Route::Objects(_) | Route::Review(..) => {
+        Route::Health(..) | Route::Objects(_) | Route::Review(..) => {
             unreachable!("they are answered before")
         }
     }
@@ -398,8 +401,12 @@ fn openapi(api: &Api, path: &str, head: &Head) -> Result<Reply, Status> {
     }
 }
 
-async fn health(api: &Api, check: Check, head: &Head) -> Reply {
-    let store = api.store.check().await.map_err(|error| error.to_string());
+/// Tells health: all of it but what the query excludes, or one part.
+async fn health(
+    api: &Api,
+    (check, part): (Check, Option<&str>),
+    head: &Head,
+) -> Result<Reply, Status> {
     let mut checks = vec![("ping", Ok(()))];
     if check == Check::Ready {
         let stopping = api.stop.is_cancelled();
@@ -408,12 +415,20 @@ async fn health(api: &Api, check: Check, head: &Head) -> Reply {
         } else {
             Ok(())
         };
+        let store = api.store.check().await;
         checks.extend([
-            ("store", store),
+            ("store", store.map_err(|error| error.to_string())),
             ("policy", api.authority.check()),
             ("controller", api.hooks.ready().await),
             ("shutdown", shutdown),
         ]);
+    }
+    match part {
+        Some(part) => checks.retain(|(name, _)| *name == part),
+        None => checks.retain(|(name, _)| !head.query.all("exclude").any(|one| one == *name)),
+    }
+    if part.is_some() && checks.is_empty() {
+        return Err(Status::no_such_path());
     }
     let name = if check == Check::Ready {
         "readyz"
@@ -422,7 +437,7 @@ async fn health(api: &Api, check: Check, head: &Head) -> Reply {
     };
     let failed = checks.iter().any(|(_, result)| result.is_err());
     if !failed && head.query.get("verbose").is_none() {
-        return reply::text(200, "ok");
+        return Ok(reply::text(200, "ok"));
     }
     let mut text = String::new();
     for (name, result) in checks {
@@ -436,7 +451,7 @@ async fn health(api: &Api, check: Check, head: &Head) -> Reply {
     } else {
         (200, "passed")
     };
-    reply::text(code, format!("{text}{name} check {word}\n"))
+    Ok(reply::text(code, format!("{text}{name} check {word}\n")))
 }
 
 async fn objects(
@@ -464,6 +479,10 @@ async fn objects(
         attributes,
         query: head.query.clone(),
         form,
+        agent: head
+            .header(header::USER_AGENT)
+            .unwrap_or_default()
+            .to_owned(),
         media: body::media(content_type),
         body: body::read(body, api.limits.body_bytes).await?,
         target,
@@ -484,6 +503,7 @@ async fn handle(api: &Arc<Api>, verb: &str, inbound: &Inbound) -> Result<Reply, 
         "create" if inbound.target.part == Part::Plan => write::plan(api, inbound).await,
         "create" => write::create(api, inbound).await,
         "update" => write::replace(api, inbound).await,
+        "patch" if inbound.media == apply::MEDIA => apply::apply(api, inbound).await,
         "patch" => write::patch(api, inbound).await,
         "delete" => delete::one(api, inbound).await,
         _ => delete::many(api, inbound).await,

@@ -3,7 +3,8 @@
 //!
 //! - `server` accepts connections, `dispatch` finds out who asks and what for (`auth`, `route`,
 //!   `query`, `negotiate`) and whether they may (`access`), and `read`, `write`, `delete`, `watch`, `discovery` and `openapi`
-//!   and `review` answer. `audit` writes down who asked what. `table` draws what `kubectl get` prints.
+//!   and `review` answer. `apply` is server-side apply, by what `ownership` says of who wrote which field. `audit` writes down who asked what. `table` draws what `kubectl get` prints, `events` is
+//!   the second group in which events are seen. `collect` takes away what belonged to something deleted.
 //! - [`tls`] and [`kubeconfig`] make the certificate authority, the token and the file with which
 //!   clients find both.
 //! - [`client`] is the other end.
@@ -22,15 +23,19 @@ pub mod tls;
 
 mod access;
 mod age;
+mod apply;
 mod audit;
 mod auth;
 mod body;
+mod collect;
 mod delete;
 mod discovery;
 mod dispatch;
+mod events;
 pub(crate) mod files;
 mod negotiate;
 mod openapi;
+mod ownership;
 mod patch;
 mod protobuf;
 mod query;

@@ -6,8 +6,12 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{discovery, patch::PatchType};
-use crate::types::{meta::Kind, schema};
+use super::{
+    discovery::{self, Served},
+    events,
+    patch::PatchType,
+};
+use crate::types::schema;
 
 /// All documents, made once.
 #[derive(Debug)]
@@ -53,12 +57,17 @@ pub(super) fn hash(text: &str) -> String {
 }
 
 fn document(group: &str, version: &str) -> Value {
-    let kinds: Vec<Kind> = discovery::kinds(group, version).collect();
-    let paths: Map<String, Value> = kinds.iter().flat_map(|kind| paths(*kind)).collect();
-    let schemas: Map<String, Value> = kinds
-        .iter()
-        .map(|kind| (schema_name(*kind), schema::openapi(*kind)))
-        .collect();
+    let served = Served::of(group, version);
+    let paths: Map<String, Value> = served.iter().flat_map(|one| paths(*one)).collect();
+    let schemas = served.iter().map(|one| {
+        let schema = if one.group == events::GROUP {
+            events::openapi()
+        } else {
+            schema::openapi(one.kind)
+        };
+        (schema_name(*one), schema)
+    });
+    let schemas: Map<String, Value> = schemas.collect();
     json!({
         "openapi": "3.0.0",
         "info": { "title": "Weir", "version": env!("CARGO_PKG_VERSION") },
@@ -68,19 +77,23 @@ fn document(group: &str, version: &str) -> Value {
 }
 
 /// The group's domain backwards, the version and the kind.
-fn schema_name(kind: Kind) -> String {
-    let group = match kind.group() {
+fn schema_name(served: Served) -> String {
+    let group = match served.group {
         "" => "io.k8s.api.core".to_owned(),
         group => group.rsplit('.').collect::<Vec<_>>().join("."),
     };
-    format!("{group}.{}.{}", kind.version(), kind.name())
+    format!("{group}.{}.{}", served.version, served.kind.name())
 }
 
-fn paths(kind: Kind) -> [(String, Value); 2] {
-    let root = if kind.group().is_empty() {
-        format!("/api/{}", kind.version())
-    } else {
-        format!("/apis/{}/{}", kind.group(), kind.version())
+fn paths(served: Served) -> [(String, Value); 2] {
+    let Served {
+        kind,
+        group,
+        version,
+    } = served;
+    let root = match group {
+        "" => format!("/api/{version}"),
+        group => format!("/apis/{group}/{version}"),
     };
     let collection = if kind.namespaced() {
         format!("{root}/namespaces/{{namespace}}/{}", kind.plural())
@@ -94,29 +107,29 @@ fn paths(kind: Kind) -> [(String, Value); 2] {
         (
             collection,
             json!({
-                "get": operation(kind, "list", &[]),
-                "post": operation(kind, "post", &bodies),
+                "get": operation(served, "list", &[]),
+                "post": operation(served, "post", &bodies),
             }),
         ),
         (
             item,
             json!({
-                "get": operation(kind, "get", &[]),
-                "put": operation(kind, "put", &bodies),
-                "patch": operation(kind, "patch", patches),
-                "delete": operation(kind, "delete", &[]),
+                "get": operation(served, "get", &[]),
+                "put": operation(served, "put", &bodies),
+                "patch": operation(served, "patch", patches),
+                "delete": operation(served, "delete", &[]),
             }),
         ),
     ]
 }
 
 /// An operation; one with bodies takes the options of a write.
-fn operation(kind: Kind, action: &str, bodies: &[&str]) -> Value {
-    let schema = json!({ "$ref": format!("#/components/schemas/{}", schema_name(kind)) });
+fn operation(served: Served, action: &str, bodies: &[&str]) -> Value {
+    let schema = json!({ "$ref": format!("#/components/schemas/{}", schema_name(served)) });
     let mut operation = json!({
         "x-kubernetes-action": action,
         "x-kubernetes-group-version-kind": {
-            "group": kind.group(), "version": kind.version(), "kind": kind.name(),
+            "group": served.group, "version": served.version, "kind": served.kind.name(),
         },
         "responses": { "200": {
             "description": "OK", "content": { "application/json": { "schema": schema } },
@@ -139,6 +152,13 @@ fn operation(kind: Kind, action: &str, bodies: &[&str]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::meta::Kind;
+
+    /// A kind in its own group.
+    fn own(kind: Kind) -> Served {
+        let served = Served::of(kind.group(), kind.version()).into_iter();
+        served.into_iter().find(|one| one.kind == kind).unwrap()
+    }
 
     #[test]
     fn every_kind_has_what_kubectl_looks_for() {
@@ -150,14 +170,14 @@ mod tests {
             };
             let (text, _) = documents.get(&path).unwrap();
             let document: Value = serde_json::from_str(text).unwrap();
-            let [_, (item, _)] = paths(kind);
+            let [_, (item, _)] = paths(own(kind));
             let patch = &document["paths"][item]["patch"];
             assert_eq!(
                 patch["x-kubernetes-group-version-kind"]["kind"],
                 kind.name()
             );
             assert!(patch["parameters"].to_string().contains("fieldValidation"));
-            let schema = &document["components"]["schemas"][schema_name(kind)];
+            let schema = &document["components"]["schemas"][schema_name(own(kind))];
             assert_eq!(
                 schema["x-kubernetes-group-version-kind"][0]["kind"],
                 kind.name()
@@ -167,7 +187,10 @@ mod tests {
 
     #[test]
     fn schemas_are_named_by_the_domain_backwards() {
-        assert_eq!(schema_name(Kind::Machine), "dev.weir.v1alpha1.Machine");
-        assert_eq!(schema_name(Kind::Lease), "io.k8s.coordination.v1.Lease");
+        assert_eq!(schema_name(own(Kind::Machine)), "dev.weir.v1alpha1.Machine");
+        assert_eq!(
+            schema_name(own(Kind::Lease)),
+            "io.k8s.coordination.v1.Lease"
+        );
     }
 }

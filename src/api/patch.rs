@@ -4,7 +4,10 @@
 use json_patch::{Patch, PatchOperation};
 use serde_json::{Map, Value, json};
 
-use super::status::{Cause, Details, Status};
+use super::{
+    apply,
+    status::{Cause, Details, Status},
+};
 use crate::types::meta::Kind;
 
 /// Operations in one JSON Patch; Kubernetes' limit.
@@ -30,11 +33,13 @@ impl PatchType {
             | Kind::RoleBinding
             | Kind::ClusterRole
             | Kind::ClusterRoleBinding => &[
+                apply::MEDIA,
                 "application/json-patch+json",
                 "application/merge-patch+json",
                 "application/strategic-merge-patch+json",
             ],
             Kind::CloudAccount | Kind::ClearwaterStack | Kind::Machine => &[
+                apply::MEDIA,
                 "application/json-patch+json",
                 "application/merge-patch+json",
             ],

@@ -1,11 +1,14 @@
 //! Bodies in Kubernetes' protobuf, which kubectl sends from 1.32 on where it knows the kind by
-//! itself: `auth can-i`, `auth whoami`, `create role` and the like. Read into the JSON that they
+//! itself: `auth can-i`, `auth whoami`, `create secret` and the like, and which Go programs send for
+//! leases and events. Read into the JSON that they
 //! stand for; answers are JSON, which such clients take as well.
 //!
 //! Numbers and types are those of Kubernetes' `generated.proto` files of `authorization/v1`,
-//! `authentication/v1`, `rbac/v1` and `meta/v1`, a public interface that may not change. Members
+//! `authentication/v1`, `coordination/v1`, `core/v1`, `events/v1`, `rbac/v1` and `meta/v1`, a public interface that may not change. Members
 //! that nobody here reads are passed over.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::status::Status;
@@ -24,11 +27,20 @@ enum Member {
     Text,
     Texts,
     TextMap,
+    /// Values in base64, as JSON has them.
+    BytesMap,
+    /// A whole number.
+    Count,
+    Flag,
+    /// A time of whole seconds.
+    Time,
+    /// A time with six digits behind the point.
+    MicroTime,
     One(Message),
     Many(Message),
 }
 
-use Member::{Many, One, Text, TextMap, Texts};
+use Member::{BytesMap, Count, Flag, Many, MicroTime, One, Text, TextMap, Texts, Time};
 
 const ENVELOPE: Message = &[(1, "type", One(TYPE)), (3, "encoding", Text)];
 const TYPE: Message = &[(1, "apiVersion", Text), (2, "kind", Text)];
@@ -43,7 +55,16 @@ const METADATA: Message = &[
     (6, "resourceVersion", Text),
     (11, "labels", TextMap),
     (12, "annotations", TextMap),
+    (13, "ownerReferences", Many(OWNER)),
     (14, "finalizers", Texts),
+];
+const OWNER: Message = &[
+    (1, "kind", Text),
+    (3, "name", Text),
+    (4, "uid", Text),
+    (5, "apiVersion", Text),
+    (6, "controller", Flag),
+    (7, "blockOwnerDeletion", Flag),
 ];
 const RESOURCE: Message = &[
     (1, "namespace", Text),
@@ -87,6 +108,70 @@ const BINDING: Message = &[
     (3, "roleRef", One(ROLE_REF)),
 ];
 
+const SECRET: Message = &[
+    (1, "metadata", One(METADATA)),
+    (2, "data", BytesMap),
+    (3, "type", Text),
+    (4, "stringData", TextMap),
+    (5, "immutable", Flag),
+];
+const NAMESPACE: Message = &[(1, "metadata", One(METADATA))];
+const LEASE_SPEC: Message = &[
+    (1, "holderIdentity", Text),
+    (2, "leaseDurationSeconds", Count),
+    (3, "acquireTime", MicroTime),
+    (4, "renewTime", MicroTime),
+    (5, "leaseTransitions", Count),
+];
+const LEASE: Message = &[(1, "metadata", One(METADATA)), (2, "spec", One(LEASE_SPEC))];
+const REFERENCE: Message = &[
+    (1, "kind", Text),
+    (2, "namespace", Text),
+    (3, "name", Text),
+    (4, "uid", Text),
+    (5, "apiVersion", Text),
+    (6, "resourceVersion", Text),
+    (7, "fieldPath", Text),
+];
+const SOURCE: Message = &[(1, "component", Text), (2, "host", Text)];
+const SERIES: Message = &[(1, "count", Count), (2, "lastObservedTime", MicroTime)];
+const EVENT: Message = &[
+    (1, "metadata", One(METADATA)),
+    (2, "involvedObject", One(REFERENCE)),
+    (3, "reason", Text),
+    (4, "message", Text),
+    (5, "source", One(SOURCE)),
+    (6, "firstTimestamp", Time),
+    (7, "lastTimestamp", Time),
+    (8, "count", Count),
+    (9, "type", Text),
+    (10, "eventTime", MicroTime),
+    (11, "series", One(SERIES)),
+    (12, "action", Text),
+    (13, "related", One(REFERENCE)),
+    (14, "reportingComponent", Text),
+    (15, "reportingInstance", Text),
+];
+const NEW_EVENT: Message = &[
+    (1, "metadata", One(METADATA)),
+    (2, "eventTime", MicroTime),
+    (3, "series", One(SERIES)),
+    (4, "reportingController", Text),
+    (5, "reportingInstance", Text),
+    (6, "action", Text),
+    (7, "reason", Text),
+    (8, "regarding", One(REFERENCE)),
+    (9, "related", One(REFERENCE)),
+    (10, "note", Text),
+    (11, "type", Text),
+    (12, "deprecatedSource", One(SOURCE)),
+    (13, "deprecatedFirstTimestamp", Time),
+    (14, "deprecatedLastTimestamp", Time),
+    (15, "deprecatedCount", Count),
+];
+/// A time on the wire.
+const INSTANT: Message = &[(1, "seconds", Count), (2, "nanos", Count)];
+
 /// Reads an object.
 ///
 /// # Errors
@@ -99,8 +184,13 @@ pub(super) fn decode(body: &[u8]) -> Result<Value, Status> {
         Some((RAW, Wire::Bytes(raw))) => Some(raw),
         _ => None,
     });
-    let kind = &head["type"]["kind"];
+    let (kind, version) = (&head["type"]["kind"], &head["type"]["apiVersion"]);
     let message = match kind.as_str() {
+        Some("Secret") => SECRET,
+        Some("Namespace") => NAMESPACE,
+        Some("Lease") => LEASE,
+        Some("Event") if version == "v1" => EVENT,
+        Some("Event") => NEW_EVENT,
         Some("SelfSubjectAccessReview") => ACCESS,
         Some("SelfSubjectRulesReview") => RULES,
         Some("SelfSubjectReview") => SUBJECT_REVIEW,
@@ -112,7 +202,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Value, Status> {
         }
     };
     let mut object = read(raw.unwrap_or_default(), message).ok_or_else(wrong)?;
-    object["apiVersion"] = head["type"]["apiVersion"].clone();
+    object["apiVersion"] = version.clone();
     object["kind"] = kind.clone();
     Ok(object)
 }
@@ -120,8 +210,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Value, Status> {
 /// A value on the wire.
 enum Wire<'a> {
     Bytes(&'a [u8]),
-    /// A number of any size, which no member here is.
-    Number,
+    Number(u64),
 }
 
 fn read(bytes: &[u8], message: Message) -> Option<Value> {
@@ -131,10 +220,18 @@ fn read(bytes: &[u8], message: Message) -> Option<Value> {
         let Some((_, name, member)) = message.iter().find(|(known, ..)| *known == number) else {
             continue;
         };
-        let Wire::Bytes(value) = value else {
-            return None;
-        };
-        take(&mut members, name, *member, value)?;
+        match (member, value) {
+            (Count | Flag, Wire::Number(number)) => {
+                let value = match member {
+                    Flag => json!(number != 0),
+                    // Negative ones are written as their complement.
+                    _ => json!(number.cast_signed()),
+                };
+                members.insert((*name).to_owned(), value);
+            }
+            (Count | Flag, Wire::Bytes(_)) | (_, Wire::Number(_)) => return None,
+            (member, Wire::Bytes(value)) => take(&mut members, name, *member, value)?,
+        }
     }
     Some(Value::Object(members))
 }
@@ -159,13 +256,43 @@ fn take(members: &mut Map<String, Value>, name: &str, member: Member, value: &[u
             list.as_array_mut()?.push(one);
         }
         TextMap => {
-            let pair = read(value, &[(1, "key", Text), (2, "value", Text)])?;
-            let part = |part: &str| pair[part].as_str().unwrap_or_default();
+            let (key, value) = pair(value)?;
             let map = members.entry(name).or_insert_with(|| json!({}));
-            map[part("key")] = part("value").into();
+            map[text(key)?] = text(value)?.into();
         }
+        BytesMap => {
+            let (key, value) = pair(value)?;
+            let map = members.entry(name).or_insert_with(|| json!({}));
+            map[text(key)?] = STANDARD.encode(value).into();
+        }
+        Time | MicroTime => {
+            let instant = read(value, INSTANT)?;
+            let part = |part: &str| instant[part].as_i64().unwrap_or_default();
+            // Go writes a time that is not set as an empty one.
+            if instant["seconds"].is_i64() {
+                let nanos = i32::try_from(part("nanos")).ok()?;
+                let time = Timestamp::new(part("seconds"), nanos).ok()?;
+                let digits = if matches!(member, Time) { 0 } else { 6 };
+                members.insert(name.to_owned(), format!("{time:.digits$}").into());
+            }
+        }
+        // They are no bytes.
+        Count | Flag => return None,
     }
     Some(())
+}
+
+/// The key and the value of an entry of a map; one that is left out is empty.
+fn pair(entry: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (mut key, mut value) = (&[][..], &[][..]);
+    for field in fields(entry) {
+        match field? {
+            (1, Wire::Bytes(bytes)) => key = bytes,
+            (2, Wire::Bytes(bytes)) => value = bytes,
+            _ => {}
+        }
+    }
+    Some((key, value))
 }
 
 /// The members on the wire; an empty one for what cannot be read, and nothing after that.
@@ -184,14 +311,17 @@ type Field<'a> = ((u64, Wire<'a>), &'a [u8]);
 fn field(bytes: &[u8]) -> Option<Field<'_>> {
     let (key, bytes) = varint(bytes)?;
     let (value, rest) = match key & 7 {
-        0 => (Wire::Number, varint(bytes)?.1),
-        1 => (Wire::Number, bytes.get(8..)?),
+        0 => {
+            let (number, rest) = varint(bytes)?;
+            (Wire::Number(number), rest)
+        }
+        1 => (Wire::Number(0), bytes.get(8..)?),
         2 => {
             let (length, bytes) = varint(bytes)?;
             let (value, rest) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
             (Wire::Bytes(value), rest)
         }
-        5 => (Wire::Number, bytes.get(4..)?),
+        5 => (Wire::Number(0), bytes.get(4..)?),
         _ => return None,
     };
     Some(((key >> 3, value), rest))
@@ -258,6 +388,27 @@ mod tests {
             json!({"apiVersion": "x/v1", "kind": "Role", "rules": [rule, rule],
                    "metadata": {"name": "r", "labels": {"a": "b"}}})
         );
+    }
+
+    #[test]
+    fn values_numbers_and_times_are_read() {
+        let entry = [bytes(1, b"k"), bytes(2, b"v\xff")].concat();
+        let secret = [bytes(2, &entry), bytes(3, b"Opaque")].concat();
+        assert_eq!(
+            decode(&enveloped("Secret", &secret)).unwrap(),
+            json!({"apiVersion": "x/v1", "kind": "Secret", "data": {"k": "dv8="},
+                   "type": "Opaque"})
+        );
+        // 1 s and 2,000 ns; a time that is not set; 15.
+        let spec = [
+            bytes(3, &[1 << 3, 1, 2 << 3, 0xd0, 0x0f]),
+            bytes(4, b""),
+            vec![2 << 3, 15],
+        ];
+        let lease = decode(&enveloped("Lease", &bytes(2, &spec.concat()))).unwrap();
+        let spec =
+            json!({"acquireTime": "1970-01-01T00:00:01.000002Z", "leaseDurationSeconds": 15});
+        assert_eq!(lease["spec"], spec);
     }
 
     #[test]

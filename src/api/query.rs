@@ -4,6 +4,9 @@ use crate::types::{admission::FieldValidation, meta::ResourceVersion};
 
 use super::status::{Cause, Status};
 
+/// Characters of the name of a field manager; Kubernetes' limit.
+pub(super) const MANAGER_MAX: usize = 128;
+
 /// The query of a request, decoded. Clients write them with stray `?` and `&`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Query(Vec<(String, String)>);
@@ -56,6 +59,12 @@ impl Query {
     /// The value of an option; the first one counts.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// All values of an option.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let found = self.0.iter().filter(move |(key, _)| key == name);
         found.map(|(_, value)| value.as_str())
     }
 
@@ -138,7 +147,8 @@ impl Query {
         }
     }
 
-    /// Whether a list must show exactly the version that it names.
+    /// Whether a list must show exactly the version that it names. One that is cut into pages must,
+    /// unless it says otherwise.
     pub(super) fn exact(&self) -> Result<bool, Status> {
         let forbid = |why: &str| Err(list_options("resourceVersionMatch", why));
         if self.get("sendInitialEvents").is_some() {
@@ -147,7 +157,8 @@ impl Query {
         }
         let wanted = self.text("resourceVersionMatch");
         if wanted.is_empty() {
-            return Ok(false);
+            let versioned = matches!(self.since()?, Since::Version(_));
+            return Ok(versioned && self.limit()?.is_some());
         }
         if self.continuation().is_some() {
             return forbid("resourceVersionMatch is forbidden when continue is provided");
@@ -181,6 +192,26 @@ impl Query {
             Some(true) => Ok(Initial::Send),
             Some(false) => Ok(Initial::Skip),
         }
+    }
+
+    /// Who writes, if the client says so; `options` is what Kubernetes calls them for the verb.
+    pub(super) fn manager(&self, options: &str) -> Result<Option<&str>, Status> {
+        let name = self.get("fieldManager").filter(|name| !name.is_empty());
+        let unfit =
+            |name: &&str| name.chars().count() > MANAGER_MAX || name.chars().any(char::is_control);
+        match name.filter(unfit) {
+            None => Ok(name),
+            Some(name) => {
+                let why = "must be at most 128 printable characters";
+                let cause = Cause::invalid("fieldManager", name, why);
+                Err(Status::invalid_options(options, vec![cause]))
+            }
+        }
+    }
+
+    /// Whether an apply takes fields from other managers.
+    pub(super) fn force(&self) -> Result<bool, Status> {
+        Ok(self.flag("force")?.unwrap_or(false))
     }
 
     /// The options of a write; `options` is what Kubernetes calls them for the verb.

@@ -2,13 +2,14 @@
 
 use axum::http::HeaderValue;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
     dispatch::{Api, Inbound},
     negotiate::Form,
-    query::{Query, Since},
+    query::{Include, Query, Since},
     reply::{self, Reply},
     route::Target,
     selector::Selection,
@@ -50,18 +51,33 @@ pub(super) fn one(api: &Api, inbound: &Inbound, object: &Object) -> Result<Value
     let kind = inbound.target.kind;
     Ok(match inbound.form {
         Form::Table => {
-            let row = table::row(kind, object, inbound.query.include()?, api.clock.now());
+            let row = row(
+                &inbound.target,
+                object,
+                inbound.query.include()?,
+                api.clock.now(),
+            );
             let metadata = json!({ "resourceVersion": object.metadata.resource_version });
             table::table(&table::definitions(kind), &[row], &metadata)
         }
         Form::Metadata => table::metadata_only(object),
-        Form::Plain | Form::Aggregated(_) => json!(object),
+        Form::Plain | Form::Aggregated(_) => inbound.target.shown(object),
     })
+}
+
+/// A row of a table, with as much of its object as was asked for.
+pub(super) fn row(target: &Target, object: &Object, include: Include, now: Timestamp) -> Value {
+    let mut row = table::row(target.kind, object, include, now);
+    if include == Include::Object {
+        row["object"] = target.shown(object);
+    }
+    row
 }
 
 /// What the selectors of a request select.
 pub(super) fn selection(target: &Target, query: &Query) -> Result<Selection, Status> {
-    Selection::parse(target.kind, query.labels(), query.fields()).map_err(Status::bad_request)
+    let fields = target.selector(query.fields());
+    Selection::parse(target.kind, query.labels(), &fields).map_err(Status::bad_request)
 }
 
 /// GET of a collection.
@@ -75,9 +91,19 @@ pub(super) async fn list(api: &Api, inbound: &Inbound) -> Result<Reply, Status> 
             let why = "specifying resource version is not allowed when using continue";
             return Err(Status::bad_request(why));
         }
-        reached(api, version, exact).await?;
+        reached(api, version).await?;
     }
-    let mut listing = listing(api, target).await?;
+    let mut listing = match (&token, query.since()?) {
+        (Some(token), _) if token.version > 0 => then(api, target, token).await?,
+        (None, Since::Version(version)) if exact => {
+            let listing = api
+                .store
+                .list_at(target.kind, target.within(), version)
+                .await;
+            listing.map_err(refused)?
+        }
+        _ => listing(api, target).await?,
+    };
     listing.items.retain(|object| selection.matches(object));
     let page = page(listing, query.limit()?, token.as_ref(), selection.is_all());
     Ok(reply::json(200, &many(api, inbound, &page)?))
@@ -85,13 +111,37 @@ pub(super) async fn list(api: &Api, inbound: &Inbound) -> Result<Reply, Status> 
 
 /// All objects of a target's kind and namespace.
 pub(super) async fn listing(api: &Api, target: &Target) -> Result<Listing, Status> {
-    let namespace = Some(target.namespace.as_str()).filter(|name| !name.is_empty());
-    let listing = api.store.list(target.kind, namespace).await;
+    let listing = api.store.list(target.kind, target.within()).await;
     listing.map_err(refused)
 }
 
+/// The same at the moment of the first page. Where nobody remembers it any more, the refusal has a
+/// token with which the rest can be had as it is by then.
+async fn then(api: &Api, target: &Target, token: &Token) -> Result<Listing, Status> {
+    let version = ResourceVersion(token.version);
+    let listing = api
+        .store
+        .list_at(target.kind, target.within(), version)
+        .await;
+    listing.map_err(|error| {
+        let expired = matches!(error, StoreError::Expired { .. });
+        let mut status = refused(error);
+        if expired {
+            let on = Token {
+                version: 0,
+                namespace: token.namespace.clone(),
+                name: token.name.clone(),
+            };
+            status
+                .metadata
+                .insert("continue".to_owned(), json!(on.write()));
+        }
+        status
+    })
+}
+
 /// Waits until the store has reached a version.
-async fn reached(api: &Api, wanted: ResourceVersion, exact: bool) -> Result<(), Status> {
+async fn reached(api: &Api, wanted: ResourceVersion) -> Result<(), Status> {
     let (attempts, pause) = CATCH_UP;
     let mut latest = api.store.version().await.map_err(refused)?;
     for _ in 0..attempts {
@@ -104,12 +154,6 @@ async fn reached(api: &Api, wanted: ResourceVersion, exact: bool) -> Result<(), 
     if latest < wanted {
         return Err(Status::too_large_version(wanted.0, latest.0));
     }
-    if exact && latest != wanted {
-        return Err(Status::expired(format!(
-            "The provided resource version is too old: {wanted}, the latest is {latest}; list \
-             without resourceVersionMatch=Exact"
-        )));
-    }
     Ok(())
 }
 
@@ -121,11 +165,10 @@ struct Page {
 
 /// Cuts the page out of a list that starts after `token`.
 ///
-/// The version of all pages is that of the first one: a watch from it repeats what changed
-/// between the pages, and misses nothing.
+/// All pages show the moment of the first one, and have its version.
 fn page(listing: Listing, limit: Option<usize>, token: Option<&Token>, all: bool) -> Page {
     let Listing { mut items, version } = listing;
-    let version = token.map_or(version.0, |token| token.version);
+    let version = version.0;
     if let Some(token) = token {
         let after = (&token.namespace, &token.name);
         items.retain(|object| (&object.metadata.namespace, &object.metadata.name) > after);
@@ -154,7 +197,7 @@ fn many(api: &Api, inbound: &Inbound, page: &Page) -> Result<Value, Status> {
     Ok(match inbound.form {
         Form::Table => {
             let (include, now) = (inbound.query.include()?, api.clock.now());
-            let row = |object| table::row(kind, object, include, now);
+            let row = |object| row(&inbound.target, object, include, now);
             let rows: Vec<Value> = items.iter().map(row).collect();
             table::table(&table::definitions(kind), &rows, metadata)
         }
@@ -164,8 +207,9 @@ fn many(api: &Api, inbound: &Inbound, page: &Page) -> Result<Value, Status> {
             "items": items.iter().map(table::metadata_only).collect::<Vec<_>>(),
         }),
         Form::Plain | Form::Aggregated(_) => json!({
-            "kind": format!("{}List", kind.name()), "apiVersion": kind.api_version(),
-            "metadata": metadata, "items": items,
+            "kind": format!("{}List", kind.name()),
+            "apiVersion": inbound.target.api_version(), "metadata": metadata,
+            "items": items.iter().map(|item| inbound.target.shown(item)).collect::<Vec<_>>(),
         }),
     })
 }
@@ -173,6 +217,7 @@ fn many(api: &Api, inbound: &Inbound, page: &Page) -> Result<Value, Status> {
 /// Where the next page begins.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Token {
+    /// That of the first page; 0 for whatever is the latest.
     version: u64,
     namespace: String,
     name: String,

@@ -1,13 +1,23 @@
 //! What a path means.
 
-use super::review::Review;
-use crate::types::meta::{Kind, ObjectKey};
+use std::borrow::Cow;
+
+use serde_json::{Value, json};
+
+use super::{
+    discovery::Served,
+    events,
+    ownership::{Manager, Operation},
+    review::Review,
+    status::Status,
+};
+use crate::types::meta::{Kind, Object, ObjectKey};
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Route<'a> {
-    /// `/livez`, `/healthz`, `/readyz`.
-    Health(Check),
+    /// `/livez`, `/healthz`, `/readyz`, or one part of what they tell.
+    Health(Check, Option<&'a str>),
     /// `/metrics`.
     Metrics,
     /// `/export`: all objects, secrets and statuses included.
@@ -54,6 +64,16 @@ pub(super) struct Target {
     /// Nothing for a collection.
     pub(super) name: Option<String>,
     pub(super) part: Part,
+    pub(super) guise: Guise,
+}
+
+/// In which group objects are addressed, and so how they are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guise {
+    /// In their kind's own.
+    Own,
+    /// Events, in their other group.
+    NewEvent,
 }
 
 /// The subresource.
@@ -66,6 +86,73 @@ pub(super) enum Part {
 }
 
 impl Target {
+    /// Whoever writes this part of the object in that way.
+    pub(super) fn manager(&self, operation: Operation, name: String) -> Manager {
+        let subresource = match self.part {
+            Part::Status => "status",
+            Part::Whole | Part::Plan => "",
+        };
+        Manager {
+            operation,
+            name,
+            subresource: subresource.to_owned(),
+            api_version: self.kind.api_version().to_owned(),
+        }
+    }
+
+    /// The group in which the objects are addressed.
+    pub(super) const fn group(&self) -> &'static str {
+        match self.guise {
+            Guise::Own => self.kind.group(),
+            Guise::NewEvent => events::GROUP,
+        }
+    }
+
+    /// Group and version in which the objects are shown.
+    pub(super) const fn api_version(&self) -> &'static str {
+        match self.guise {
+            Guise::Own => self.kind.api_version(),
+            Guise::NewEvent => events::API_VERSION,
+        }
+    }
+
+    /// An object as it is shown here.
+    pub(super) fn shown(&self, object: &Object) -> Value {
+        match self.guise {
+            Guise::Own if self.kind == Kind::Namespace => {
+                let mut namespace = json!(object);
+                namespace["status"] = json!({ "phase": phase(object) });
+                namespace
+            }
+            Guise::Own => json!(object),
+            Guise::NewEvent => events::shown(json!(object)),
+        }
+    }
+
+    /// What was written here, as it is stored.
+    ///
+    /// # Errors
+    /// 400: it is of another group.
+    pub(super) fn stored(&self, value: &mut Value) -> Result<(), Status> {
+        match self.guise {
+            Guise::Own => Ok(()),
+            Guise::NewEvent => events::stored(value),
+        }
+    }
+
+    /// A field selector in the store's words.
+    pub(super) fn selector<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.guise {
+            Guise::Own => text.into(),
+            Guise::NewEvent => events::selector(text).into(),
+        }
+    }
+
+    /// The one namespace that is meant, unless all are.
+    pub(super) fn within(&self) -> Option<&str> {
+        Some(self.namespace.as_str()).filter(|name| !name.is_empty())
+    }
+
     /// The object's key; of a collection, one without a name.
     pub(super) fn key(&self) -> ObjectKey {
         let name = self.name.as_deref().unwrap_or_default();
@@ -73,12 +160,23 @@ impl Target {
     }
 }
 
+/// Where a namespace is in its life.
+pub(super) fn phase(namespace: &Object) -> &'static str {
+    if namespace.metadata.deleting() {
+        "Terminating"
+    } else {
+        "Active"
+    }
+}
+
 /// Reads a path, without its query.
 pub(super) fn route(path: &str) -> Route<'_> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     match parts.as_slice() {
-        ["livez" | "healthz"] => Route::Health(Check::Live),
-        ["readyz"] => Route::Health(Check::Ready),
+        ["livez" | "healthz"] => Route::Health(Check::Live, None),
+        ["readyz"] => Route::Health(Check::Ready, None),
+        ["livez" | "healthz", part] => Route::Health(Check::Live, Some(part)),
+        ["readyz", part] => Route::Health(Check::Ready, Some(part)),
         ["metrics"] => Route::Metrics,
         ["export"] => Route::Export,
         ["version"] => Route::Version,
@@ -110,10 +208,14 @@ pub(super) fn route(path: &str) -> Route<'_> {
 }
 
 fn objects(group: &str, version: &str, rest: &[&str]) -> Option<Target> {
+    let served = Served::of(group, version);
+    let guise = match served.first() {
+        Some(first) if first.group != first.kind.group() => Guise::NewEvent,
+        _ => Guise::Own,
+    };
     let of = |plural: &str| {
-        Kind::ALL
-            .into_iter()
-            .find(|kind| (kind.group(), kind.version(), kind.plural()) == (group, version, plural))
+        let mut kinds = served.iter().map(|served| served.kind);
+        kinds.find(|kind| kind.plural() == plural)
     };
     let (kind, namespace, rest) = match rest {
         ["namespaces", namespace, plural, rest @ ..]
@@ -137,6 +239,7 @@ fn objects(group: &str, version: &str, rest: &[&str]) -> Option<Target> {
         namespace: namespace.to_owned(),
         name: name.map(str::to_owned),
         part,
+        guise,
     })
 }
 

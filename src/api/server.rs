@@ -18,6 +18,7 @@ use super::{
     access::{Authority, reconcile},
     audit::Audit,
     auth::{self, Authenticators},
+    collect,
     dispatch::{self, Api, DEFAULT_NAMESPACE, Hooks, Limits, Peer},
     openapi::Documents,
     tls::{RENEW_EVERY, Tls},
@@ -90,6 +91,9 @@ pub async fn serve(
     });
     let connections = TaskTracker::new();
     connections.spawn(follower.run(stop.clone()));
+    let (store, clock) = (api.store.clone(), api.clock.clone());
+    let store = store.passing_over_undecrypted();
+    connections.spawn(collect::run(store, clock, stop.clone()));
     let watched = api.clone();
     connections.spawn(async move { watched.auth.follow_files(&watched.stop).await });
     let mut renewal = interval(RENEW_EVERY);

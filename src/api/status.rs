@@ -291,6 +291,25 @@ impl Status {
         Self::failure(403, "Forbidden", message).with(about(key.kind, &key.name))
     }
 
+    /// 403: the namespace of the object is going.
+    pub(super) fn terminating(key: &ObjectKey) -> Self {
+        let (what, namespace) = (qualified(key.kind), &key.namespace);
+        let why = format!("namespace {namespace} is being terminated");
+        let message = format!(
+            "{what} \"{}\" is forbidden: unable to create new content in namespace {namespace} \
+             because it is being terminated",
+            key.name
+        );
+        Self::failure(403, "Forbidden", message).with(Details {
+            causes: vec![Cause::new(
+                "NamespaceTerminating",
+                "metadata.namespace",
+                why,
+            )],
+            ..about(key.kind, &key.name)
+        })
+    }
+
     /// 409: somebody wrote first, or a precondition does not hold.
     pub(super) fn conflict(key: &ObjectKey, why: &str) -> Self {
         let message = format!(
@@ -313,6 +332,14 @@ impl Status {
             ..about(key.kind, &key.name)
         };
         Self::failure(409, "Conflict", message).with(details)
+    }
+
+    /// 409: others own fields that an apply would change.
+    pub(super) fn apply_conflict(message: String, causes: Vec<Cause>) -> Self {
+        Self::failure(409, "Conflict", message).with(Details {
+            causes,
+            ..Details::default()
+        })
     }
 
     /// 410: the version asked for is no longer kept.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{
     age::{age, span},
     query::Include,
+    route::phase,
 };
 use crate::types::{
     account::CloudAccount,
@@ -316,11 +317,7 @@ fn secret(secret: &Object, now: Timestamp) -> Vec<Value> {
 }
 
 fn namespace(namespace: &Object, now: Timestamp) -> Vec<Value> {
-    let phase = if namespace.metadata.deleting() {
-        "Terminating"
-    } else {
-        "Active"
-    };
+    let phase = phase(namespace);
     vec![
         json!(namespace.metadata.name),
         json!(phase),

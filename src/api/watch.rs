@@ -22,6 +22,7 @@ use super::{
     query::{Include, Initial, Since},
     read,
     reply::{self, Reply},
+    route::Target,
     selector::Selection,
     status::Status,
     table,
@@ -29,7 +30,7 @@ use super::{
 use crate::{
     store::{ChangeKind, StoreError, Watch, WatchEvent},
     types::{
-        meta::{Kind, Object, ResourceVersion},
+        meta::{Object, ResourceVersion},
         rbac::Attributes,
     },
 };
@@ -57,7 +58,7 @@ pub(super) async fn open(api: &Arc<Api>, inbound: &Inbound) -> Result<Reply, Sta
     let permit = api.watches.clone().try_acquire_owned();
     let permit = permit.map_err(|_| Status::too_many("too many watches; try again later"))?;
     let shape = Shape {
-        kind: target.kind,
+        target: target.clone(),
         form: inbound.form,
         include,
     };
@@ -128,9 +129,8 @@ impl Start {
 }
 
 /// How objects are shown.
-#[derive(Clone, Copy)]
 struct Shape {
-    kind: Kind,
+    target: Target,
     form: Form,
     include: Include,
 }
@@ -150,9 +150,9 @@ impl Lines {
     fn new(api: Arc<Api>, shape: Shape) -> Self {
         Self {
             api,
+            columns: table::definitions(shape.target.kind),
             shape,
             ready: VecDeque::new(),
-            columns: table::definitions(shape.kind),
             marked: None,
         }
     }
@@ -160,12 +160,14 @@ impl Lines {
     fn push(&mut self, event: &str, object: &Object) {
         let shown = match self.shape.form {
             Form::Table => {
-                let Shape { kind, include, .. } = self.shape;
-                let row = table::row(kind, object, include, self.api.clock.now());
+                let Shape {
+                    target, include, ..
+                } = &self.shape;
+                let row = read::row(target, object, *include, self.api.clock.now());
                 self.table(row, &object.metadata.resource_version)
             }
             Form::Metadata => table::metadata_only(object),
-            Form::Plain | Form::Aggregated(_) => json!(object),
+            Form::Plain | Form::Aggregated(_) => self.shape.target.shown(object),
         };
         self.line(event, &shown);
     }
@@ -178,14 +180,15 @@ impl Lines {
     /// Says how far the watch has come; `end`: that the present state has been sent.
     fn bookmark(&mut self, version: ResourceVersion, end: bool) {
         self.marked = Some(version);
-        let kind = self.shape.kind;
+        let target = &self.shape.target;
         let version = version.to_string();
         let mut metadata = json!({ "resourceVersion": version });
         if end {
             metadata["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
         }
         let mark = json!({
-            "kind": kind.name(), "apiVersion": kind.api_version(), "metadata": metadata,
+            "kind": target.kind.name(), "apiVersion": target.api_version(),
+            "metadata": metadata,
         });
         let shown = match self.shape.form {
             Form::Table => {

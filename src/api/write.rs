@@ -10,8 +10,9 @@ use super::{
     access::{authorize, may_grant},
     body::{self, Sent},
     dispatch::{Api, Inbound},
+    ownership::{self, Manager, Operation},
     patch::{self, PatchType},
-    query::WriteOptions,
+    query::{MANAGER_MAX, WriteOptions},
     read,
     reply::{self, Reply},
     route::{Part, Target},
@@ -21,6 +22,7 @@ use crate::{
     store::{Store, StoreError},
     types::{
         admission::{self, Admitted, ErrorKind, FieldError, FieldValidation},
+        core::micro_time,
         meta::{Kind, Object, ObjectKey},
         rbac::Attributes,
         stack::ClearwaterStack,
@@ -29,7 +31,7 @@ use crate::{
 
 /// How often a patch without `resourceVersion` is done again because somebody else wrote the
 /// object in between. Each time, somebody else succeeded.
-const ATTEMPTS: usize = 32;
+pub(super) const ATTEMPTS: usize = 32;
 /// How often a generated name is drawn again because it is taken; Kubernetes' number.
 const NAME_ATTEMPTS: usize = 8;
 /// Characters of `generateName` that are kept, so that the name with its ending fits a label.
@@ -42,6 +44,7 @@ pub(super) async fn create(api: &Api, inbound: &Inbound) -> Result<Reply, Status
     let options = inbound.query.write("CreateOptions")?;
     let target = &inbound.target;
     let mut value = body::decode(&inbound.media, &inbound.body)?;
+    target.stored(&mut value)?;
     body::fit(&mut value, target, Sent::Object)?;
     if !matches!(&value["metadata"]["resourceVersion"], Value::Null)
         && !matches!(
@@ -56,7 +59,8 @@ pub(super) async fn create(api: &Api, inbound: &Inbound) -> Result<Reply, Status
     let admitted = admit(target.kind, value, options.validation, Sent::Object)?;
     let mut object = admitted.object;
     may_grant(&api.authority, &inbound.user, None, &object)?;
-    object.metadata.managed_fields.clear();
+    let writer = manager(inbound, "CreateOptions")?;
+    ownership::updated(target.kind, None, &mut object, &writer, api.clock.now());
     admission::on_create(&mut object);
     let stored = insert(&store(api, options.dry_run), object).await?;
     let answer = read::one(api, inbound, &stored)?;
@@ -72,13 +76,11 @@ pub(super) async fn replace(api: &Api, inbound: &Inbound) -> Result<Reply, Statu
     let target = &inbound.target;
     let key = target.key();
     let mut value = body::decode(&inbound.media, &inbound.body)?;
+    target.stored(&mut value)?;
     body::fit(&mut value, target, Sent::Object)?;
     let locked = value["metadata"]["resourceVersion"]
         .as_str()
         .is_some_and(|version| !version.is_empty());
-    if !locked && !unconditional(target.kind) {
-        return Err(unlocked(&key));
-    }
     if target.kind == Kind::Lease && api.store.get(&key).await.map_err(read::refused)?.is_none() {
         let create_it = Attributes {
             verb: "create".to_owned(),
@@ -87,12 +89,16 @@ pub(super) async fn replace(api: &Api, inbound: &Inbound) -> Result<Reply, Statu
         authorize(&api.authority, &inbound.user, &create_it)?;
         return create(api, inbound).await;
     }
+    if !locked && !unconditional(target.kind) {
+        return Err(unlocked(&key));
+    }
     let change = Change {
         options,
         sent: Sent::Object,
         locked,
+        writer: manager(inbound, "UpdateOptions")?,
     };
-    modify(api, inbound, change, |_| Ok(value.clone())).await
+    modify(api, inbound, &change, |_| Ok(value.clone())).await
 }
 
 /// PATCH: some members of an object, or of its status.
@@ -109,10 +115,12 @@ pub(super) async fn patch(api: &Api, inbound: &Inbound) -> Result<Reply, Status>
         options,
         sent: Sent::Patch,
         locked: false,
+        writer: manager(inbound, "PatchOptions")?,
     };
-    modify(api, inbound, change, |stored| {
-        let mut value = json!(stored);
+    modify(api, inbound, &change, |stored| {
+        let mut value = target.shown(stored);
         kind.apply(&mut value, &patch)?;
+        target.stored(&mut value)?;
         body::fit(&mut value, target, Sent::Patch)?;
         Ok(value)
     })
@@ -156,19 +164,32 @@ pub(super) async fn plan(api: &Api, inbound: &Inbound) -> Result<Reply, Status> 
 }
 
 /// How an existing object is changed.
-#[derive(Clone, Copy)]
 struct Change {
     options: WriteOptions,
     sent: Sent,
     /// The client said from which version it starts.
     locked: bool,
+    /// Who is noted to have changed it.
+    writer: Manager,
+}
+
+/// Who an update is noted by: whom the client names, or else its program.
+fn manager(inbound: &Inbound, options: &str) -> Result<Manager, Status> {
+    let program = inbound.agent.split('/').next().unwrap_or_default();
+    let program: String = program.chars().take(MANAGER_MAX).collect();
+    let name = match inbound.query.manager(options)? {
+        Some(name) => name.to_owned(),
+        None if program.is_empty() => "unknown".to_owned(),
+        None => program,
+    };
+    Ok(inbound.target.manager(Operation::Update, name))
 }
 
 /// Writes what `wanted` makes of the stored object; again, where somebody else was quicker.
 async fn modify(
     api: &Api,
     inbound: &Inbound,
-    change: Change,
+    change: &Change,
     wanted: impl Fn(&Object) -> Result<Value, Status>,
 ) -> Result<Reply, Status> {
     let target = &inbound.target;
@@ -179,11 +200,21 @@ async fn modify(
         let value = wanted(&stored)?;
         same_object(&key, &stored, &value, change.sent)?;
         let admitted = match target.part {
-            Part::Status => status_of(target, &stored, value, change)?,
+            Part::Status => {
+                let how = (change.options.validation, change.sent);
+                status_of(target, &stored, value, how)?
+            }
             _ => whole(target, &stored, value, change)?,
         };
-        let object = admitted.object;
+        let mut object = admitted.object;
         may_grant(&api.authority, &inbound.user, Some(&stored), &object)?;
+        let (kind, now) = (target.kind, api.clock.now());
+        ownership::updated(kind, Some(&stored), &mut object, &change.writer, now);
+        // Who owns what was decided on this state of the object.
+        object
+            .metadata
+            .resource_version
+            .clone_from(&stored.metadata.resource_version);
         let written = match target.part {
             Part::Status => store.update_status(object).await,
             _ => store.update(object).await,
@@ -207,7 +238,7 @@ fn whole(
     target: &Target,
     stored: &Object,
     mut value: Value,
-    change: Change,
+    change: &Change,
 ) -> Result<Admitted, Status> {
     // The status comes from the store; what the client says of it is not even looked at.
     if let Some(members) = value.as_object_mut()
@@ -215,11 +246,8 @@ fn whole(
     {
         members.remove("status");
     }
-    let mut admitted = admit(target.kind, value, change.options.validation, change.sent)?;
-    let next = &mut admitted.object;
-    next.metadata
-        .managed_fields
-        .clone_from(&stored.metadata.managed_fields);
+    let admitted = admit(target.kind, value, change.options.validation, change.sent)?;
+    let next = &admitted.object;
     if next.metadata.deleting() && !stored.metadata.deleting() {
         let cause = Cause::invalid("metadata.deletionTimestamp", "set", "field is immutable");
         return Err(Status::invalid(
@@ -234,11 +262,11 @@ fn whole(
 
 /// `stored` with the status of `value`. Only what is wrong with the status refuses it: the rest
 /// was judged when it was written.
-fn status_of(
+pub(super) fn status_of(
     target: &Target,
     stored: &Object,
     mut value: Value,
-    change: Change,
+    (validation, sent): (FieldValidation, Sent),
 ) -> Result<Admitted, Status> {
     let mut next = stored.clone();
     next.metadata.resource_version = text(&value, "resourceVersion");
@@ -246,7 +274,7 @@ fn status_of(
         Value::Null => next.body.remove("status"),
         status => next.body.insert("status".to_owned(), status),
     };
-    match admission::admit_value(&json!(next), change.options.validation) {
+    match admission::admit_value(&json!(next), validation) {
         Ok(admitted) => Ok(admitted),
         Err(mut errors) => {
             errors.retain(|error| error.field.starts_with("status"));
@@ -257,7 +285,7 @@ fn status_of(
                 });
             }
             let name = &stored.metadata.name;
-            Err(not_admitted(target.kind, name, &errors, change.sent))
+            Err(not_admitted(target.kind, name, &errors, sent))
         }
     }
 }
@@ -268,7 +296,12 @@ fn text(value: &Value, member: &str) -> String {
 }
 
 /// Refuses a write that is meant for another state of the object, or for another object.
-fn same_object(key: &ObjectKey, stored: &Object, value: &Value, sent: Sent) -> Result<(), Status> {
+pub(super) fn same_object(
+    key: &ObjectKey,
+    stored: &Object,
+    value: &Value,
+    sent: Sent,
+) -> Result<(), Status> {
     let meta = &stored.metadata;
     let uid = text(value, "uid");
     if !uid.is_empty() && uid != meta.stored_uid().as_str() {
@@ -295,7 +328,7 @@ fn same_object(key: &ObjectKey, stored: &Object, value: &Value, sent: Sent) -> R
     Err(Status::conflict(key, why))
 }
 
-fn unchangeable(key: &ObjectKey, stored: &Object, next: &Object) -> Result<(), Status> {
+pub(super) fn unchangeable(key: &ObjectKey, stored: &Object, next: &Object) -> Result<(), Status> {
     let errors = admission::admit_update(stored, next);
     if errors.is_empty() {
         return Ok(());
@@ -321,7 +354,7 @@ fn unlocked(key: &ObjectKey) -> Status {
     status
 }
 
-fn store(api: &Api, dry_run: bool) -> Store {
+pub(super) fn store(api: &Api, dry_run: bool) -> Store {
     if dry_run {
         api.store.rehearsal()
     } else {
@@ -330,7 +363,7 @@ fn store(api: &Api, dry_run: bool) -> Store {
 }
 
 /// Stores a new object, with a name drawn for it where it asks for one.
-async fn insert(store: &Store, object: Object) -> Result<Object, Status> {
+pub(super) async fn insert(store: &Store, object: Object) -> Result<Object, Status> {
     let prefix = object.metadata.generate_name.clone();
     let draws = prefix.filter(|_| object.metadata.name.is_empty());
     let mut new = object;
@@ -373,7 +406,7 @@ fn drawn(prefix: &str) -> String {
 }
 
 /// Refuses to write into a namespace that does not exist or is going.
-async fn need_namespace(api: &Api, target: &Target) -> Result<(), Status> {
+pub(super) async fn need_namespace(api: &Api, target: &Target) -> Result<(), Status> {
     if !target.kind.namespaced() {
         return Ok(());
     }
@@ -383,18 +416,14 @@ async fn need_namespace(api: &Api, target: &Target) -> Result<(), Status> {
     }
     let key = ObjectKey::new(Kind::Namespace, "", &target.namespace);
     match api.store.get(&key).await.map_err(read::refused)? {
-        Some(namespace) if namespace.metadata.deleting() => Err(Status::failure(
-            403,
-            "Forbidden",
-            format!("namespace {} is being terminated", target.namespace),
-        )),
+        Some(namespace) if namespace.metadata.deleting() => Err(Status::terminating(&target.key())),
         Some(_) => Ok(()),
         None => Err(Status::no_namespace(&target.namespace)),
     }
 }
 
-/// Judges an object, and puts a Secret's plain values where they are kept.
-fn admit(
+/// Judges an object, and brings it into normal form.
+pub(super) fn admit(
     kind: Kind,
     value: Value,
     validation: FieldValidation,
@@ -409,10 +438,40 @@ fn admit(
     let name = text(&value, "name");
     let mut admitted = admission::admit_value(&value, validation)
         .map_err(|errors| not_admitted(kind, &name, &errors, sent))?;
+    let body = &mut admitted.object.body;
+    in_normal_form(kind, body);
     if kind == Kind::Secret {
-        keep_plain_values(&mut admitted.object.body);
+        body.entry("type").or_insert_with(|| json!("Opaque"));
     }
     Ok(admitted)
+}
+
+/// Writes what clients may write in several ways in the one way in which it is read.
+pub(super) fn in_normal_form(kind: Kind, body: &mut Map<String, Value>) {
+    let times: &[&[&str]] = match kind {
+        Kind::Secret => {
+            keep_plain_values(body);
+            return;
+        }
+        Kind::Namespace => {
+            body.remove("spec");
+            body.remove("status");
+            return;
+        }
+        Kind::Lease => &[&["spec", "acquireTime"], &["spec", "renewTime"]],
+        Kind::Event => &[&["eventTime"], &["series", "lastObservedTime"]],
+        _ => return,
+    };
+    for path in times {
+        let mut place = body.get_mut(path[0]);
+        for member in &path[1..] {
+            place = place.and_then(|place| place.get_mut(member));
+        }
+        let Some(place) = place else { continue };
+        if let Some(time) = place.as_str().and_then(|text| text.parse().ok()) {
+            *place = json!(micro_time(time));
+        }
+    }
 }
 
 fn keep_plain_values(body: &mut Map<String, Value>) {
@@ -433,6 +492,13 @@ fn not_admitted(kind: Kind, name: &str, errors: &[FieldError], sent: Sent) -> St
     let (unknown, others): (Vec<&FieldError>, Vec<&FieldError>) = errors
         .iter()
         .partition(|error| error.kind == ErrorKind::UnknownField);
+    // Metadata of the wrong shape cannot even be read, as Kubernetes sees it.
+    let misshapen = |error: &&FieldError| {
+        error.kind == ErrorKind::FieldValueTypeInvalid && error.field.starts_with("metadata.")
+    };
+    if let Some(error) = others.iter().copied().find(misshapen) {
+        return not_read(kind, &error.to_string());
+    }
     if unknown.is_empty() {
         return Status::invalid(kind, name, causes(errors));
     }
@@ -444,12 +510,17 @@ fn not_admitted(kind: Kind, name: &str, errors: &[FieldError], sent: Sent) -> St
     let why = format!("strict decoding error: {}", list.join(", "));
     match sent {
         Sent::Patch => patch::unknown_fields(kind, name, &why),
-        Sent::Object => Status::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {0}: {why}",
-            kind.name(),
-            kind.version()
-        )),
+        Sent::Object => not_read(kind, &why),
     }
+}
+
+/// 400 for what cannot be read as an object of its kind.
+fn not_read(kind: Kind, why: &str) -> Status {
+    Status::bad_request(format!(
+        "{} in version {:?} cannot be handled as a {0}: {why}",
+        kind.name(),
+        kind.version()
+    ))
 }
 
 fn causes(errors: &[FieldError]) -> Vec<Cause> {

@@ -143,6 +143,7 @@ async fn record(
             namespace: about.namespace.clone(),
             name: about.name.clone(),
             uid: about.uid.clone(),
+            resource_version: String::new(),
             field_path: String::new(),
         },
         reason: entry.reason.clone(),
@@ -157,6 +158,10 @@ async fn record(
         },
         reporting_component: COMPONENT.to_owned(),
         reporting_instance: String::new(),
+        event_time: None,
+        series: None,
+        action: String::new(),
+        related: None,
     };
     store.create(Object::encode(&event)).await?;
     Ok(())

@@ -114,6 +114,8 @@ pub struct Change {
     pub value: Option<Bytes>,
     /// What was there before; nothing before a creation.
     pub previous: Option<Bytes>,
+    /// When that was written, where it is known.
+    pub previous_version: Option<ResourceVersion>,
 }
 
 /// Why a backend did not do it.

@@ -427,6 +427,8 @@ fn read_change(key: &[u8], bytes: &[u8]) -> Option<Change> {
         version,
         value: part()?,
         previous: part()?,
+        // The layout has no place for it.
+        previous_version: None,
     })
 }
 

@@ -232,6 +232,7 @@ mod tests {
             version: ResourceVersion(version),
             value: None,
             previous: None,
+            previous_version: None,
         })
     }
 

@@ -15,6 +15,7 @@
 
 mod backend;
 mod blobs;
+mod dependents;
 mod disk;
 mod error;
 mod etcd;
@@ -29,6 +30,7 @@ mod rehearsal;
 mod rekey;
 mod rules;
 mod seal;
+mod snapshot;
 mod table;
 mod watch;
 mod whole;
@@ -44,6 +46,7 @@ use jiff::Timestamp;
 use self::rules::Outcome;
 pub use self::{
     backend::{Backend, BackendError, Change, Changes, Entry, Expect, Range, Reply},
+    dependents::{Dependents, FOREGROUND, ORPHAN},
     disk::Disk,
     error::{Failure, StoreError},
     etcd::{Etcd, EtcdConfig, EtcdError, EtcdFiles},
@@ -269,15 +272,19 @@ impl Store {
 
     async fn listing(&self, prefix: &str) -> Result<Listing, StoreError> {
         let range = self.backend.range(prefix).await;
-        let Range { entries, version } = range.map_err(unread)?;
+        self.read_all(&range.map_err(unread)?)
+    }
+
+    fn read_all(&self, range: &Range) -> Result<Listing, StoreError> {
+        let entries = range.entries.iter();
         let mut items: Vec<Object> = entries
-            .iter()
             .map(|(path, entry)| self.read(path, entry))
             .filter(|read| {
                 !(self.passes_over && matches!(read, Err(StoreError::Undecrypted { .. })))
             })
             .collect::<Result<_, _>>()?;
         items.sort_by(|a, b| place(&a.metadata).cmp(&place(&b.metadata)));
+        let version = range.version;
         Ok(Listing { items, version })
     }
 
@@ -341,12 +348,8 @@ impl Store {
         key: &ObjectKey,
         preconditions: &Preconditions,
     ) -> Result<Deleted, StoreError> {
-        let now = self.clock.now();
-        let decide = |stored: &Object| rules::deleted(stored, preconditions, now, key);
-        Ok(match self.change(key, decide).await? {
-            Changed::Removed(object) => Deleted::Gone(object),
-            Changed::Stored(object) => Deleted::Marked(object),
-        })
+        self.delete_with(key, preconditions, Dependents::After)
+            .await
     }
 
     /// Follows what is written after the version `from`: of a kind, or in one namespace.

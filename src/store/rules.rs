@@ -103,7 +103,7 @@ pub(super) fn updated(
     Ok(unless_same(stored, next))
 }
 
-/// `stored` with the status of `wanted`.
+/// `stored` with the status of `wanted`, and its word on who wrote what.
 pub(super) fn with_status(
     stored: &Object,
     wanted: &Object,
@@ -115,14 +115,20 @@ pub(super) fn with_status(
     same_object(stored, wanted, key)?;
     let mut next = stored.clone();
     replace(&mut next.body, "status", wanted.body.get("status"));
+    // Who wrote which field is known to whoever read this very version.
+    if !wanted.metadata.resource_version.is_empty() {
+        let entries = &wanted.metadata.managed_fields;
+        next.metadata.managed_fields.clone_from(entries);
+    }
     Ok(unless_same(stored, next))
 }
 
-/// What a request to delete comes to.
+/// What a request to delete comes to; `hold` is one more finalizer, which says what becomes of what
+/// belongs to the object.
 pub(super) fn deleted(
     stored: &Object,
     preconditions: &Preconditions,
-    now: Timestamp,
+    (now, hold): (Timestamp, Option<&str>),
     key: &ObjectKey,
 ) -> Result<Outcome, StoreError> {
     if let Some(uid) = &preconditions.uid {
@@ -137,10 +143,12 @@ pub(super) fn deleted(
     if protected(stored) {
         return Err(StoreError::Protected(key.clone()));
     }
-    if stored.metadata.finalizers.is_empty() {
-        return Ok(Outcome::Remove(stored.clone()));
-    }
     let mut next = stored.clone();
+    let finalizers = &mut next.metadata.finalizers;
+    finalizers.extend(hold.map(str::to_owned));
+    if finalizers.is_empty() {
+        return Ok(Outcome::Remove(next));
+    }
     next.metadata.deletion_timestamp = Some(whole_seconds(now));
     next.metadata.deletion_grace_period_seconds = Some(0);
     next.metadata.generation = bumped(&stored.metadata);

@@ -55,6 +55,7 @@ impl Table {
             .take_while(|(version, change)| change.version.0 == *version)
             .count();
         changes.drain(..changes.len() - unbroken.min(keep));
+        date(&mut changes);
         let mut history = History::after(version - changes.len() as u64, keep);
         changes.into_iter().for_each(|change| history.push(change));
         Self { entries, history }
@@ -101,6 +102,17 @@ impl Table {
             }
         }
         self.history.push(change);
+    }
+}
+
+/// Tells changes when the value before them was written, where the changes before them know.
+fn date(changes: &mut VecDeque<Arc<Change>>) {
+    let mut written = HashMap::<String, ResourceVersion>::new();
+    for change in changes {
+        let before = written.insert(change.key.clone(), change.version);
+        if change.previous.is_some() && change.previous_version.is_none() {
+            Arc::make_mut(change).previous_version = before;
+        }
     }
 }
 
@@ -163,6 +175,7 @@ impl<'a> Group<'a> {
             key: write.key,
             version,
             value: write.value,
+            previous_version: present.as_ref().map(|entry| entry.version),
             previous: present.map(|entry| entry.value),
         }));
         Ok(version)

@@ -46,6 +46,9 @@ resource! {
         /// Plain values; moved into `data` when the object is written.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         string_data: BTreeMap<String, Confidential>,
+        /// Whether the values may no longer change. Once true, it stays so. Default false.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        immutable: Option<bool>,
     }
 }
 
@@ -86,6 +89,60 @@ resource! {
         /// The instance of that controller.
         #[serde(default)]
         reporting_instance: String,
+        /// When it happened, as reporters of `events.k8s.io` say it.
+        #[serde(default, with = "micro", skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Option<schema::Time>")]
+        event_time: Option<Timestamp>,
+        /// That it happens again and again, as reporters of `events.k8s.io` say it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        series: Option<EventSeries>,
+        /// What was done, in one word.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        action: String,
+        /// Another object that has to do with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        related: Option<ObjectReference>,
+    }
+}
+
+/// Something that happens again and again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EventSeries {
+    /// How often so far.
+    pub count: i32,
+    /// When it was last seen.
+    #[serde(with = "micro", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Time>")]
+    pub last_observed_time: Option<Timestamp>,
+}
+
+/// A time as Kubernetes' `MicroTime` is written: clients in Go read no other form than one with
+/// six digits behind the point.
+pub(crate) fn micro_time(time: Timestamp) -> String {
+    format!("{time:.6}")
+}
+
+/// Times in that form.
+mod micro {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde hands it over so")]
+    pub(super) fn serialize<S: Serializer>(
+        time: &Option<Timestamp>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => serializer.serialize_str(&super::micro_time(*time)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Timestamp>, D::Error> {
+        Option::deserialize(deserializer)
     }
 }
 
@@ -104,6 +161,9 @@ pub struct ObjectReference {
     /// Its uid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<Uid>,
+    /// The version of it that is meant.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub resource_version: String,
     /// The part of it that is meant.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub field_path: String,
@@ -140,11 +200,11 @@ pub struct LeaseSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_duration_seconds: Option<i32>,
     /// When the present holder took it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "micro", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Time>")]
     pub acquire_time: Option<Timestamp>,
     /// When the present holder last renewed it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "micro", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Time>")]
     pub renew_time: Option<Timestamp>,
     /// How often it changed hands.
@@ -154,5 +214,28 @@ pub struct LeaseSpec {
 
 resource! {
     /// A tenant: the space in which names are unique.
-    Namespace {}
+    Namespace {
+        /// Kubernetes' own, which clients send along; not kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spec: Option<NamespaceSpec>,
+        /// Whether it is going. Only shown: it follows from `metadata.deletionTimestamp`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<NamespaceStatus>,
+    }
+}
+
+/// Kubernetes' own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NamespaceSpec {
+    /// Who empties a namespace in Kubernetes; here that is done by the server.
+    pub finalizers: Vec<String>,
+}
+
+/// Where a namespace is in its life.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NamespaceStatus {
+    /// `Active` or `Terminating`.
+    pub phase: String,
 }

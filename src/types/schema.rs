@@ -230,6 +230,8 @@ fn join_objects(node: &mut Map<String, Value>, mut forms: Vec<Value>) {
     let exclusive: Vec<Value> = exclusive.collect();
     node.insert("oneOf".to_owned(), Value::Array(exclusive));
     node.insert("properties".to_owned(), Value::Object(all));
+    // Half of one form and half of another would be none: one manager owns all of it.
+    node.insert("x-kubernetes-map-type".to_owned(), json!("atomic"));
 }
 
 /// Adds what a form is for to the description of the whole.

@@ -13,12 +13,12 @@ use crate::{parts::present, support::served::Served};
 /// Longest life: six times what it takes on a machine of two busy cores.
 const LIFE: Duration = Duration::from_secs(600);
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A program that `scripts/clients` installed, if it is there.
-fn installed(program: &str) -> Option<PathBuf> {
+pub(crate) fn installed(program: &str) -> Option<PathBuf> {
     let path = root().join("target/clients/bin").join(program);
     present(path.to_str().unwrap()).then_some(path)
 }

@@ -15,6 +15,7 @@ mod brakes;
 mod checklist;
 mod cli;
 mod clients;
+mod conformance;
 mod drift;
 mod economy;
 mod fuzz;

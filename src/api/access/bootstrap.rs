@@ -165,6 +165,7 @@ fn view() -> Vec<Value> {
     vec![
         resources(GROUP, &own, READ),
         resources("", &["events", "namespaces"], READ),
+        resources("events.k8s.io", &["events"], READ),
         resources("coordination.k8s.io", &["leases"], READ),
     ]
 }
@@ -323,7 +324,7 @@ mod tests {
         store.update(changed).await.unwrap();
         reconcile(&store).await.unwrap();
         let view: ClusterRole = store.get_as("", "view").await.unwrap().unwrap();
-        assert_eq!(view.rules.len(), 4, "{:?}", view.rules);
+        assert_eq!(view.rules.len(), 5, "{:?}", view.rules);
         let bound: ClusterRoleBinding = store.get_as("", "cluster-admin").await.unwrap().unwrap();
         assert_eq!(bound.role_ref.name, "cluster-admin");
         // Whoever says so is left alone.

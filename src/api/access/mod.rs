@@ -50,7 +50,7 @@ pub(super) fn attributes(verb: &str, target: &Target) -> Attributes {
     Attributes {
         verb: verb.to_owned(),
         path: None,
-        group: target.kind.group().to_owned(),
+        group: target.group().to_owned(),
         resource: target.kind.plural().to_owned(),
         subresource: subresource.to_owned(),
         namespace,

@@ -194,6 +194,8 @@ impl Inner {
         if key.starts_with(RESERVED) {
             return Heard::Nothing;
         }
+        let previous_version = event.prev_kv.as_ref().map(|kv| kv.mod_revision);
+        let previous_version = previous_version.and_then(|version| u64::try_from(version).ok());
         let previous = event.prev_kv.map(|kv| kv.value);
         if previous.is_none() && (deleted || now.version > 1) {
             return Heard::Half;
@@ -203,6 +205,7 @@ impl Inner {
             version: ResourceVersion(version),
             value: (!deleted).then_some(now.value),
             previous,
+            previous_version: previous_version.map(ResourceVersion),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Names, labels and annotations: Kubernetes' rules, which hold for every kind.
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{error::ErrorKind, findings::Findings};
 use crate::types::{
@@ -14,6 +15,9 @@ pub(super) const LABEL_MAX: usize = 63;
 pub(super) const DNS_NAME_MAX: usize = 253;
 /// All annotations of an object together, in bytes; Kubernetes' limit.
 const ANNOTATIONS_MAX: usize = 256 * 1024;
+
+/// Finalizers of Kubernetes' own, which have no domain.
+const KUBERNETES_OWN: [&str; 3] = ["foregroundDeletion", "kubernetes", "orphan"];
 
 const LABEL_RULE: &str = "use at most 63 of a-z, 0-9 and -, with a letter or digit at both ends";
 const NAME_RULE: &str =
@@ -49,8 +53,34 @@ pub(super) fn check(kind: Kind, meta: &ObjectMeta, findings: &mut Findings) {
             finalizer,
             findings,
         );
+        if !finalizer.contains('/') && !KUBERNETES_OWN.contains(&finalizer.as_str()) {
+            let sentence = format!(
+                "{finalizer:?}: prefer a domain-qualified finalizer name including a path (/) to \
+                 avoid accidental conflicts with other finalizer writers"
+            );
+            findings.warn("metadata.finalizers", &sentence);
+        }
     }
     paused(kind, meta, findings);
+}
+
+/// Takes out of the owners of an object those that are there twice, and says so.
+pub(super) fn owners_once(object: &mut Value, findings: &mut Findings) {
+    let owners = object.pointer_mut("/metadata/ownerReferences");
+    let Some(owners) = owners.and_then(Value::as_array_mut) else {
+        return;
+    };
+    let all = owners.len();
+    let mut seen = Vec::new();
+    owners.retain(|owner| {
+        let new = !seen.contains(owner);
+        seen.push(owner.clone());
+        new
+    });
+    if owners.len() < all {
+        let sentence = "there are duplicate entries; one of each is kept";
+        findings.warn("metadata.ownerReferences", sentence);
+    }
 }
 
 fn name(kind: Kind, meta: &ObjectMeta, findings: &mut Findings) {

@@ -88,6 +88,7 @@ pub fn admit_value(value: &Value, mode: FieldValidation) -> Result<Admitted, Vec
     let mut findings = Findings::default();
     if let Some(kind) = kind(&value, &mut findings) {
         shape::check(kind, &mut value, mode, &mut findings);
+        metadata::owners_once(&mut value, &mut findings);
         meaning(kind, &value, &mut findings);
         if findings.errors.is_empty() {
             readable(kind, &value, &mut findings);

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{findings::Findings, rbac, value::part};
+use super::{error::ErrorKind, findings::Findings, rbac, value::part};
 use crate::types::{
     account::NameRef,
     machine::MachineSpec,
@@ -45,6 +45,7 @@ pub(super) fn check(kind: Kind, old: &Object, new: &Object, findings: &mut Findi
             };
             let remedy = "delete the Secret and make it anew";
             same("type", (&kind(old), &kind(new)), remedy, findings);
+            frozen(old, new, remedy, findings);
         }
         Kind::RoleBinding | Kind::ClusterRoleBinding => {
             let remedy = "delete the binding and make it anew";
@@ -52,6 +53,19 @@ pub(super) fn check(kind: Kind, old: &Object, new: &Object, findings: &mut Findi
             same("roleRef", (&role(old), &role(new)), remedy, findings);
         }
         Kind::Event | Kind::Lease | Kind::Namespace | Kind::Role | Kind::ClusterRole => {}
+    }
+}
+
+/// Values that are said to be immutable stay, and stay immutable. They are not repeated.
+fn frozen(old: &Object, new: &Object, remedy: &str, findings: &mut Findings) {
+    if old.body.get("immutable") != Some(&Value::Bool(true)) {
+        return;
+    }
+    for member in ["data", "immutable"] {
+        if old.body.get(member) != new.body.get(member) {
+            let why = ("it is immutable when `immutable` is set", remedy);
+            findings.add(ErrorKind::FieldValueForbidden, member, &(), why);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::store::server::{self, Server};
 
 /// Runs what is asynchronous, from a test that has no runtime of its own.
-pub(super) fn now<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -19,10 +19,10 @@ pub(super) fn now<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Where controllers on an etcd have their encryption keys, and these.
-pub(super) const KEYS: &str = "keys";
-pub(super) const KEY: &str = "first:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n";
+pub(crate) const KEYS: &str = "keys";
+pub(crate) const KEY: &str = "first:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n";
 
-pub(super) fn lab_on(etcd: &Server) -> Lab {
+pub(crate) fn lab_on(etcd: &Server) -> Lab {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join(KEYS), KEY).unwrap();
     let words = ["--store", &etcd.address(), "--encryption-key-file", KEYS];
@@ -40,7 +40,7 @@ fn lose_the_machine(lab: &mut Lab) {
     lab.restart();
 }
 
-pub(super) fn machines(lab: &Lab) -> usize {
+pub(crate) fn machines(lab: &Lab) -> usize {
     let listed = lab.cloud("listVirtualMachines", &[("listall", "true")]);
     listed["virtualmachine"].as_array().map_or(0, Vec::len)
 }

@@ -26,7 +26,7 @@ use super::told::Told;
 const WEIR: &str = env!("CARGO_BIN_EXE_weir");
 
 /// Longest wait for a level. Far more than a machine of two cores needs, under any load.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a command may take beyond that, since it may wait as long itself.
 const GRACE: Duration = Duration::from_secs(20);
@@ -35,19 +35,19 @@ const GRACE: Duration = Duration::from_secs(20);
 const GLANCE: Duration = Duration::from_millis(10);
 
 /// A process that runs until it is told to stop, and is killed when it is dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     log: PathBuf,
 }
 
 impl Server {
     /// Starts `weir` with these words in `dir`; what it says goes to `NAME.log` there.
-    pub(super) fn start(dir: &Path, name: &str, words: &[&str]) -> Self {
+    pub(crate) fn start(dir: &Path, name: &str, words: &[&str]) -> Self {
         Self::start_in(dir, name, words, &[])
     }
 
     /// The same, with more in its environment.
-    pub(super) fn start_in(dir: &Path, name: &str, words: &[&str], env: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_in(dir: &Path, name: &str, words: &[&str], env: &[(&str, &str)]) -> Self {
         let log = dir.join(format!("{name}.log"));
         let file = File::create(&log).unwrap();
         let child = command(dir, words)
@@ -61,17 +61,17 @@ impl Server {
     }
 
     /// What it said so far.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Whether it still runs.
-    pub(super) fn runs(&mut self) -> bool {
+    pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
     /// Sends a signal, like `TERM`, by the process's own id.
-    pub(super) fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill")
             .args([format!("-{name}"), self.child.id().to_string()])
             .status();
@@ -79,7 +79,7 @@ impl Server {
     }
 
     /// Waits for its end, and says how long that took.
-    pub(super) fn ended(&mut self) -> (ExitStatus, Duration) {
+    pub(crate) fn ended(&mut self) -> (ExitStatus, Duration) {
         let since = Instant::now();
         let status = until("the process ends", || {
             let status = self.child.try_wait().unwrap();
@@ -110,12 +110,12 @@ fn command(dir: &Path, words: &[&str]) -> Command {
 }
 
 /// Runs `weir` to its end in `dir`, with `input` on its standard input.
-pub(super) fn run(dir: &Path, words: &[&str], input: &str) -> Told {
+pub(crate) fn run(dir: &Path, words: &[&str], input: &str) -> Told {
     run_in(dir, words, input, &[])
 }
 
 /// The same, with more in its environment.
-pub(super) fn run_in(dir: &Path, words: &[&str], input: &str, env: &[(&str, &str)]) -> Told {
+pub(crate) fn run_in(dir: &Path, words: &[&str], input: &str, env: &[(&str, &str)]) -> Told {
     let mut child = command(dir, words)
         .envs(env.iter().copied())
         .stdin(Stdio::piped())
@@ -155,7 +155,7 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
 
 /// Waits until `look` sees what is wanted; else it says what it saw instead.
 #[track_caller]
-pub(super) fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
     let since = Instant::now();
     loop {
         match look() {
@@ -169,11 +169,11 @@ pub(super) fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) 
 }
 
 /// See the module.
-pub(super) struct Lab {
-    pub(super) controller: Server,
+pub(crate) struct Lab {
+    pub(crate) controller: Server,
     sim: Server,
     /// The simulator's API.
-    pub(super) endpoint: String,
+    pub(crate) endpoint: String,
     /// More words for the controller.
     words: Vec<String>,
     dir: tempfile::TempDir,
@@ -181,24 +181,24 @@ pub(super) struct Lab {
 
 impl Lab {
     /// A simulator without delays and a controller that has its account, `cloud`.
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let lab = Self::empty("instant");
         lab.account("default");
         lab
     }
 
     /// A simulator of some pace and a controller that knows nobody.
-    pub(super) fn empty(profile: &str) -> Self {
+    pub(crate) fn empty(profile: &str) -> Self {
         Self::on(tempfile::tempdir().unwrap(), &["--profile", profile])
     }
 
     /// The same in a folder that has something in it, with more words for the simulator.
-    pub(super) fn on(dir: tempfile::TempDir, more: &[&str]) -> Self {
+    pub(crate) fn on(dir: tempfile::TempDir, more: &[&str]) -> Self {
         Self::with(dir, more, &[])
     }
 
     /// The same with more words for the controller, too.
-    pub(super) fn with(dir: tempfile::TempDir, more: &[&str], controller: &[&str]) -> Self {
+    pub(crate) fn with(dir: tempfile::TempDir, more: &[&str], controller: &[&str]) -> Self {
         let words = ["sim", "--listen", "127.0.0.1:0", "--env-file", "sim.env"];
         // Tiers may lie in 127.0.0.0/8, and nothing answers there.
         let words = [&words[..], &["--answer", "none"]].concat();
@@ -234,29 +234,29 @@ impl Lab {
     }
 
     /// Starts the controller again, on the same state.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.restart_in(&[]);
     }
 
     /// The same, with more in its environment.
-    pub(super) fn restart_in(&mut self, env: &[(&str, &str)]) {
+    pub(crate) fn restart_in(&mut self, env: &[(&str, &str)]) {
         self.controller = Self::controller(self.dir.path(), &self.words, env);
     }
 
     /// Stops the controller, in order.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.controller.signal("TERM");
         self.controller.ended();
     }
 
     /// Starts the controller again with other words.
-    pub(super) fn restart_with(&mut self, words: &[&str]) {
+    pub(crate) fn restart_with(&mut self, words: &[&str]) {
         self.words = words.iter().map(|word| (*word).to_owned()).collect();
         self.restart();
     }
 
     /// Asks the controller's health endpoint: status and text.
-    pub(super) fn health(&self, path: &str) -> (u16, String) {
+    pub(crate) fn health(&self, path: &str) -> (u16, String) {
         let ca = self.dir().join("state/tls/ca.crt");
         let config = fs::read_to_string(self.dir().join("state/kubeconfig")).unwrap();
         let server = config
@@ -266,24 +266,24 @@ impl Lab {
     }
 
     /// The folder that everything happens in; the state is in `state` there.
-    pub(super) fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// A variable of the simulator's env file.
-    pub(super) fn variable(&self, name: &str) -> String {
+    pub(crate) fn variable(&self, name: &str) -> String {
         let text = fs::read_to_string(self.dir().join("sim.env")).unwrap();
         variable(&text, name).expect("the env file has it")
     }
 
     /// Makes a namespace.
-    pub(super) fn namespace(&self, name: &str) {
+    pub(crate) fn namespace(&self, name: &str) {
         let text = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}");
         run(self.dir(), &["apply", "-f", "-"], &text).done();
     }
 
     /// Applies the tenant's account, `cloud`, and its keys to a namespace.
-    pub(super) fn account(&self, namespace: &str) {
+    pub(crate) fn account(&self, namespace: &str) {
         let (key, secret) = (
             self.variable("CLOUDSTACK_KEY_TENANT"),
             self.variable("CLOUDSTACK_SECRET_TENANT"),
@@ -293,7 +293,7 @@ impl Lab {
     }
 
     /// Calls a command of the simulated CloudStack as its admin, and gives the answer's content.
-    pub(super) fn cloud(&self, command: &str, parameters: &[(&str, &str)]) -> Value {
+    pub(crate) fn cloud(&self, command: &str, parameters: &[(&str, &str)]) -> Value {
         let key = self.variable("CLOUDSTACK_KEY");
         let mut all: Vec<(&str, &str)> = parameters.to_vec();
         all.extend([("apikey", key.as_str()), ("command", command)]);
@@ -318,55 +318,55 @@ impl Lab {
     }
 
     /// Runs `weir` with these words, which have no blanks in them.
-    pub(super) fn weir(&self, words: &str) -> Told {
+    pub(crate) fn weir(&self, words: &str) -> Told {
         let words: Vec<&str> = words.split_whitespace().collect();
         run(self.dir(), &words, "")
     }
 
     /// Applies a text to a namespace.
-    pub(super) fn apply(&self, namespace: &str, text: &str) -> Told {
+    pub(crate) fn apply(&self, namespace: &str, text: &str) -> Told {
         run(self.dir(), &["apply", "-n", namespace, "-f", "-"], text)
     }
 
     /// Breaks something in the simulated cloud.
-    pub(super) fn broken(&self, words: &str) {
+    pub(crate) fn broken(&self, words: &str) {
         let at = self.endpoint.trim_end_matches("/client/api");
         self.weir(&format!("sim break {words} --at {at}")).done();
     }
 
     /// Adds a fault to the simulator, as its admin endpoint reads it.
-    pub(super) fn fault(&self, fault: &Value) {
+    pub(crate) fn fault(&self, fault: &Value) {
         let answer = self.http("POST", "/sim/faults", &fault.to_string());
         assert!(answer.contains("waiting"), "{answer}");
     }
 
     /// Takes all faults away.
-    pub(super) fn no_faults(&self) {
+    pub(crate) fn no_faults(&self) {
         self.http("DELETE", "/sim/faults", "");
     }
 
     /// Asks the simulator.
-    pub(super) fn http(&self, method: &str, path: &str, body: &str) -> String {
+    pub(crate) fn http(&self, method: &str, path: &str, body: &str) -> String {
         let at = self.endpoint.trim_end_matches("/client/api");
         http(method, &format!("{at}{path}"), body, None).1
     }
 
     /// A member of an object, by JSON pointer; null where there is none.
-    pub(super) fn member(&self, what: &str, pointer: &str) -> Value {
+    pub(crate) fn member(&self, what: &str, pointer: &str) -> Value {
         let told = self.weir(&format!("get {what} -o json"));
         let object: Value = serde_json::from_str(&told.out).unwrap_or_default();
         object.pointer(pointer).cloned().unwrap_or_default()
     }
 
     /// Waits until a stack is ready with its latest manifest.
-    pub(super) fn ready(&self, namespace: &str, stack: &str) {
+    pub(crate) fn ready(&self, namespace: &str, stack: &str) {
         let words = format!("watch {stack} -n {namespace} --plain --until ready --timeout 60s");
         let told = self.weir(&words);
         assert_eq!(told.code, 0, "{told}\n{}", self.everything());
     }
 
     /// What there is to see when something went wrong.
-    pub(super) fn everything(&self) -> String {
+    pub(crate) fn everything(&self) -> String {
         format!(
             "{}\n--- controller\n{}\n--- sim\n{}",
             self.weir("get stacks,machines -A -o wide"),
@@ -386,7 +386,7 @@ fn variable(text: &str, name: &str) -> Option<String> {
 }
 
 /// The manifests of an account and its keys.
-pub(super) fn account(name: &str, endpoint: &str, key: &str, secret: &str) -> String {
+pub(crate) fn account(name: &str, endpoint: &str, key: &str, secret: &str) -> String {
     format!(
         "apiVersion: v1\n\
          kind: Secret\n\
@@ -406,7 +406,7 @@ pub(super) fn account(name: &str, endpoint: &str, key: &str, secret: &str) -> St
 }
 
 /// A small stack: a bono with a public address, two sprouts and a homestead.
-pub(super) fn stack(name: &str, more: &str) -> String {
+pub(crate) fn stack(name: &str, more: &str) -> String {
     format!(
         "apiVersion: weir.dev/v1alpha1\n\
          kind: ClearwaterStack\n\
@@ -427,7 +427,7 @@ pub(super) fn stack(name: &str, more: &str) -> String {
 }
 
 /// A request, from a test that has no runtime of its own; `ca` is a PEM certificate to trust.
-pub(super) fn http(method: &str, url: &str, body: &str, ca: Option<&Path>) -> (u16, String) {
+pub(crate) fn http(method: &str, url: &str, body: &str, ca: Option<&Path>) -> (u16, String) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -10,7 +10,7 @@ use super::{
 use crate::store::server;
 
 /// Another controller on the same etcd, with a state folder of its own, which stands by.
-fn second(lab: &Lab, etcd: &server::Server) -> Server {
+pub(crate) fn second(lab: &Lab, etcd: &server::Server) -> Server {
     let words = ["controller", "--state", "second", "--listen", "127.0.0.1:0"];
     let address = etcd.address();
     let words = [
@@ -27,12 +27,12 @@ fn second(lab: &Lab, etcd: &server::Server) -> Server {
 }
 
 /// Asks the second controller.
-fn ask(lab: &Lab, words: &str) -> String {
+pub(crate) fn ask(lab: &Lab, words: &str) -> String {
     let words: Vec<_> = words.split(' ').chain(["--state", "second"]).collect();
     run(lab.dir(), &words, "").out
 }
 
-fn holder(lab: &Lab) -> String {
+pub(crate) fn holder(lab: &Lab) -> String {
     ask(
         lab,
         "get lease weir-controller -o jsonpath={.spec.holderIdentity}",
@@ -61,7 +61,7 @@ fn changes(lab: &Lab) -> Vec<String> {
         .collect()
 }
 
-fn leads(lab: &Lab) -> String {
+pub(crate) fn leads(lab: &Lab) -> String {
     until("one leads", || {
         let told = lab.weir("get lease weir-controller -o jsonpath={.spec.holderIdentity}");
         let led = told.code == 0 && !told.out.is_empty();

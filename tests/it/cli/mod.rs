@@ -6,16 +6,16 @@
 //! of this run are redacted (see [`told`]). Waits are for levels, with a limit that prints what was
 //! seen.
 
-mod lab;
-mod leader;
-mod told;
+pub(crate) mod lab;
+pub(crate) mod leader;
+pub(crate) mod told;
 
-mod access;
+pub(crate) mod access;
 mod account;
 mod atrest;
 mod describe;
 mod diff;
-mod etcd;
+pub(crate) mod etcd;
 mod input;
 mod manifests;
 mod rehearsal;

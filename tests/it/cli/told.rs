@@ -3,18 +3,18 @@
 use std::{fmt, process::ExitStatus};
 
 /// See the module.
-pub(super) struct Told {
+pub(crate) struct Told {
     words: String,
     /// The exit code; -1 after a signal.
-    pub(super) code: i32,
+    pub(crate) code: i32,
     /// Standard output.
-    pub(super) out: String,
+    pub(crate) out: String,
     /// Standard error.
-    pub(super) err: String,
+    pub(crate) err: String,
 }
 
 impl Told {
-    pub(super) fn new(words: &[&str], status: Option<ExitStatus>, texts: [String; 2]) -> Self {
+    pub(crate) fn new(words: &[&str], status: Option<ExitStatus>, texts: [String; 2]) -> Self {
         let [out, err] = texts;
         Self {
             words: words.join(" "),
@@ -26,14 +26,14 @@ impl Told {
 
     /// What it printed, if it did what was asked.
     #[track_caller]
-    pub(super) fn done(self) -> String {
+    pub(crate) fn done(self) -> String {
         assert_eq!(self.code, 0, "{self}");
         self.out
     }
 
     /// What it said on standard error, if it ended with this code and printed nothing.
     #[track_caller]
-    pub(super) fn failed(self, code: i32) -> String {
+    pub(crate) fn failed(self, code: i32) -> String {
         assert_eq!((self.code, self.out.as_str()), (code, ""), "{self}");
         self.err
     }
@@ -76,7 +76,7 @@ const REDACTIONS: [(&str, &str); 11] = [
 /// A text without what differs from run to run: ids, times, ages, ports and temporary folders.
 /// Gaps within a line are as wide as the narrowest and broken sentences are joined, because an
 /// age moves columns and line ends.
-pub(super) fn redacted(text: impl fmt::Display) -> String {
+pub(crate) fn redacted(text: impl fmt::Display) -> String {
     let mut text = text.to_string();
     for (pattern, word) in REDACTIONS {
         let pattern = regex::Regex::new(pattern).unwrap();
@@ -87,7 +87,7 @@ pub(super) fn redacted(text: impl fmt::Display) -> String {
 
 /// Compares a redacted text with the snapshot of that name.
 #[track_caller]
-pub(super) fn snapshot(name: &str, text: impl fmt::Display) {
+pub(crate) fn snapshot(name: &str, text: impl fmt::Display) {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("snapshots");
     settings.set_prepend_module_to_snapshot(false);

@@ -37,6 +37,7 @@ pub(super) async fn keeps(subject: &impl Subject) {
     a_version_is_a_level_for_watches(&*subject.backend("level", HISTORY).await).await;
     what_is_too_old_has_expired(&*subject.backend("expired", 3).await).await;
     an_object_lives_and_dies(subject.backend("object", HISTORY).await).await;
+    a_list_can_be_had_as_it_was(subject.backend("then", 8).await).await;
     a_secret_is_kept_encrypted(subject.backend("secret", HISTORY).await).await;
 }
 
@@ -166,8 +167,8 @@ async fn a_watch_tells_each_change_once(backend: &dyn Backend) {
     let again = put(backend, "a/1", "three", Expect::Absent).await;
     let wanted = [
         change(made, Some("one"), None),
-        change(changed, Some("two"), Some("one")),
-        change(gone, None, Some("two")),
+        change(changed, Some("two"), Some(("one", made))),
+        change(gone, None, Some(("two", changed))),
         change(again, Some("three"), None),
     ];
     let mut late = backend.watch("a/", from).unwrap();
@@ -291,6 +292,45 @@ async fn an_object_lives_and_dies(backend: Arc<dyn Backend>) {
     );
 }
 
+/// What was written since is undone, while the history remembers it.
+async fn a_list_can_be_had_as_it_was(backend: Arc<dyn Backend>) {
+    let store = Store::with_backend(backend, Clock::system());
+    let secret = |name: &str, value: &str| -> Object {
+        serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": name, "namespace": "default"}, "data": {"k": value},
+        }))
+        .unwrap()
+    };
+    for name in ["a", "c", "d"] {
+        store.create(secret(name, "b2xk")).await.unwrap();
+    }
+    let then = store.list(Kind::Secret, None).await.unwrap();
+    for value in ["bmV3", "bmV3ZXI="] {
+        store.update(secret("c", value)).await.unwrap();
+    }
+    store.create(secret("b", "b2xk")).await.unwrap();
+    let gone = then.items[2].key().unwrap();
+    let before = Preconditions::default();
+    store.delete(&gone, &before).await.unwrap();
+    for namespace in [None, Some("default")] {
+        let seen = store.list_at(Kind::Secret, namespace, then.version).await;
+        let seen = seen.unwrap();
+        assert_eq!(
+            (seen.items, seen.version),
+            (then.items.clone(), then.version)
+        );
+    }
+    for number in 0..8 {
+        store
+            .create(secret(&format!("e{number}"), "b2xk"))
+            .await
+            .unwrap();
+    }
+    let lost = store.list_at(Kind::Secret, None, then.version).await;
+    assert!(matches!(lost, Err(StoreError::Expired { .. })), "{lost:?}");
+}
+
 pub(super) async fn put(
     backend: &dyn Backend,
     key: &str,
@@ -305,12 +345,17 @@ pub(super) fn bytes(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
 }
 
-fn change(version: ResourceVersion, value: Option<&str>, previous: Option<&str>) -> Change {
+fn change(
+    version: ResourceVersion,
+    value: Option<&str>,
+    previous: Option<(&str, ResourceVersion)>,
+) -> Change {
     Change {
         key: "a/1".to_owned(),
         version,
         value: value.map(bytes),
-        previous: previous.map(bytes),
+        previous: previous.map(|(value, _)| bytes(value)),
+        previous_version: previous.map(|(_, version)| version),
     }
 }
 

@@ -17,32 +17,32 @@ use serde_json::{Value, json};
 use super::super::lab::{Server, run, until};
 
 /// What is in the Secret of every bed, plain and in base64. It may be seen nowhere.
-pub(super) const CANARY: &str = "canary-in-a-coal-mine";
-pub(super) const CANARY_64: &str = "Y2FuYXJ5LWluLWEtY29hbC1taW5l";
+pub(crate) const CANARY: &str = "canary-in-a-coal-mine";
+pub(crate) const CANARY_64: &str = "Y2FuYXJ5LWluLWEtY29hbC1taW5l";
 
 /// See the module.
-pub(super) struct Bed {
-    pub(super) controller: Server,
-    pub(super) provider: Provider,
+pub(crate) struct Bed {
+    pub(crate) controller: Server,
+    pub(crate) provider: Provider,
     dir: tempfile::TempDir,
 }
 
 /// What kubectl said, and how it ended.
-pub(super) struct Said {
-    pub(super) done: bool,
-    pub(super) text: String,
+pub(crate) struct Said {
+    pub(crate) done: bool,
+    pub(crate) text: String,
 }
 
 impl Said {
     #[track_caller]
-    pub(super) fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert!(self.done, "{}", self.text);
         self.text
     }
 
     /// It failed, and said that.
     #[track_caller]
-    pub(super) fn refused(self, why: &str) {
+    pub(crate) fn refused(self, why: &str) {
         let text = self.text;
         assert!(
             !self.done && text.contains(why),
@@ -54,7 +54,7 @@ impl Said {
 impl Bed {
     /// A controller with a token file (users `ann` and `eve`), an identity provider and an audit
     /// log, with namespaces `lab` and `other`, and a Secret in `lab`.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let provider = Provider::new();
         fs::write(dir.path().join("jwks.json"), provider.jwks()).unwrap();
@@ -101,17 +101,17 @@ impl Bed {
         bed
     }
 
-    pub(super) fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    pub(super) fn file(&self, name: &str, content: &str) -> String {
+    pub(crate) fn file(&self, name: &str, content: &str) -> String {
         let path = self.dir().join(name);
         fs::write(&path, content).unwrap();
         path.display().to_string()
     }
 
-    pub(super) fn kubectl(&self, kubeconfig: &Path, words: &[&str]) -> Command {
+    pub(crate) fn kubectl(&self, kubeconfig: &Path, words: &[&str]) -> Command {
         let mut kubectl = Command::new("kubectl");
         kubectl
             .env("HOME", self.dir())
@@ -133,13 +133,13 @@ impl Bed {
         }
     }
 
-    pub(super) fn admin(&self, words: &[&str]) -> Said {
+    pub(crate) fn admin(&self, words: &[&str]) -> Said {
         self.told(&self.dir().join("state/kubeconfig"), words)
     }
 
     /// What kubectl says to a user, which is nothing of the Secret.
     #[track_caller]
-    pub(super) fn by(&self, user: &str, words: &[&str]) -> Said {
+    pub(crate) fn by(&self, user: &str, words: &[&str]) -> Said {
         let said = self.told(&self.kubeconfig(user), words);
         assert!(
             !said.text.contains(CANARY) && !said.text.contains(CANARY_64),
@@ -149,12 +149,12 @@ impl Bed {
         said
     }
 
-    pub(super) fn kubeconfig(&self, user: &str) -> PathBuf {
+    pub(crate) fn kubeconfig(&self, user: &str) -> PathBuf {
         self.dir().join(format!("{user}.kubeconfig"))
     }
 
     /// Writes a kubeconfig for a user with a credential.
-    pub(super) fn know(&self, user: &str, credential: &Value) {
+    pub(crate) fn know(&self, user: &str, credential: &Value) {
         let text = fs::read_to_string(self.dir().join("state/kubeconfig")).unwrap();
         let mut file: Value = serde_yaml::from_str(&text).unwrap();
         file["users"][0]["user"] = credential.clone();
@@ -162,7 +162,7 @@ impl Bed {
     }
 
     /// A user with a certificate that the authority in `folder` has signed.
-    pub(super) fn certify(&self, user: &str, groups: &[&str], folder: &Path) {
+    pub(crate) fn certify(&self, user: &str, groups: &[&str], folder: &Path) {
         let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
         let ca_key = KeyPair::from_pem(&read("ca.key")).unwrap();
         let issuer = Issuer::new(authority(), ca_key);
@@ -185,7 +185,7 @@ impl Bed {
     }
 
     /// Starts kubectl in the background; what it says goes to a file.
-    pub(super) fn start(&self, user: &str, words: &[&str]) -> (Child, PathBuf) {
+    pub(crate) fn start(&self, user: &str, words: &[&str]) -> (Child, PathBuf) {
         let path = self.dir().join("started.log");
         let log = fs::File::create(&path).unwrap();
         let mut kubectl = self.kubectl(&self.kubeconfig(user), words);
@@ -194,7 +194,7 @@ impl Bed {
     }
 
     /// The lines of the audit log.
-    pub(super) fn audit(&self) -> Vec<Value> {
+    pub(crate) fn audit(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.dir().join("audit.log")).unwrap();
         text.lines()
             .map(|line| serde_json::from_str(line).unwrap())
@@ -203,7 +203,7 @@ impl Bed {
 }
 
 /// What an authority is called, ours and those that claim to be.
-pub(super) fn authority() -> CertificateParams {
+pub(crate) fn authority() -> CertificateParams {
     let mut params = CertificateParams::default();
     params
         .distinguished_name
@@ -212,7 +212,7 @@ pub(super) fn authority() -> CertificateParams {
 }
 
 /// Writes the token file, each line as `weir token hash` prints it.
-pub(super) fn write_tokens(dir: &Path, users: &[(&str, &str)]) {
+pub(crate) fn write_tokens(dir: &Path, users: &[(&str, &str)]) {
     let lines = users.iter().map(|(user, token)| {
         let words = ["token", "hash", "--user", user, "--group", "people"];
         let line = run(dir, &words, token).done();
@@ -226,10 +226,10 @@ pub(super) fn write_tokens(dir: &Path, users: &[(&str, &str)]) {
 }
 
 /// An identity provider: it signs tokens.
-pub(super) struct Provider(EcdsaKeyPair);
+pub(crate) struct Provider(EcdsaKeyPair);
 
 impl Provider {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (way, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
         let document = EcdsaKeyPair::generate_pkcs8(way, &random).unwrap();
         Self(EcdsaKeyPair::from_pkcs8(way, document.as_ref(), &random).unwrap())
@@ -243,7 +243,7 @@ impl Provider {
         json!({ "keys": [key] }).to_string()
     }
 
-    pub(super) fn sign(&self, header: &Value, claims: &Value) -> String {
+    pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", part(header), part(claims));
         let signed = self

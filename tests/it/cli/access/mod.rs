@@ -1,7 +1,7 @@
 //! Who may do what, as the real kubectl sees it: users by token, certificate and JWT, with the
 //! rights of roles, and what is written down of it.
 
-mod bed;
+pub(crate) mod bed;
 
 use std::fs;
 
