@@ -37,6 +37,26 @@ impl Planner<'_> {
         false
     }
 
+    /// Whether two lists of ACL lists, some time apart, lacked one that nothing else shows.
+    pub(super) fn acl_list_is_gone(&mut self, acl: &AclId) -> bool {
+        if !self.rests(acl.as_str()) {
+            let Some(Answer::AclLists(lists)) = self.ask(Question::AclLists) else {
+                return false;
+            };
+            if lists.iter().any(|list| list.id == *acl) {
+                self.plan.ledger.absent.remove(acl.as_str());
+                return false;
+            }
+            if self.missed_again(acl.as_str()) {
+                return true;
+            }
+        }
+        let message =
+            format!("{acl} is not listed; looking for it twice before it is taken for gone");
+        self.wait("acl", "Confirming", message);
+        false
+    }
+
     /// Whether something was missed so lately that it is no use to look for it again.
     pub(super) fn rests(&self, id: &str) -> bool {
         let since = self.plan.ledger.absent.get(id);

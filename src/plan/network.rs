@@ -324,26 +324,6 @@ impl Planner<'_> {
         self.create("acl", action, "the tier needs its network ACL list");
     }
 
-    /// Whether two lists of ACL lists, some time apart, lacked one that nothing else shows.
-    fn acl_list_is_gone(&mut self, acl: &AclId) -> bool {
-        if !self.rests(acl.as_str()) {
-            let Some(Answer::AclLists(lists)) = self.ask(Question::AclLists) else {
-                return false;
-            };
-            if lists.iter().any(|list| list.id == *acl) {
-                self.plan.ledger.absent.remove(acl.as_str());
-                return false;
-            }
-            if self.missed_again(acl.as_str()) {
-                return true;
-            }
-        }
-        let message =
-            format!("{acl} is not listed; looking for it twice before it is taken for gone");
-        self.wait("acl", "Confirming", message);
-        false
-    }
-
     fn tier(&mut self) {
         if let Some(id) = self.plan.ledger.tier.clone() {
             if self.input.inventory.networks.contains_key(&id) {

@@ -17,7 +17,7 @@ use weir::{
         action::mark,
         id::Uid,
         role::Role,
-        stack::{ClearwaterStack, DriftField, DriftReport, Selector},
+        stack::{ClearwaterStack, Selector},
     },
 };
 
@@ -372,12 +372,10 @@ pub(crate) fn is_settled(stack: &ClearwaterStack) -> bool {
     let Some(status) = &stack.status else {
         return false;
     };
-    // Machines join a group that was made again at their next stop, whenever that is.
-    let waits = |drift: &DriftReport| drift.field == DriftField::AffinityGroup;
     let ledger = &status.ledger;
     status.phase == "Ready"
         && Some(status.observed_generation) == stack.metadata.generation
-        && status.drift.iter().all(waits)
+        && status.drift.is_empty()
         && status.ready_replicas == status.replicas
         && status.replicas > 0
         && ledger.pending.is_empty()

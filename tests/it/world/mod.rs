@@ -328,17 +328,6 @@ impl World {
         self.settled().await;
     }
 
-    /// Breaks something and waits until it was seen and a status is as wanted.
-    pub(crate) async fn broken_and_told(
-        &self,
-        what: Breakage,
-        wanted: impl Fn(&StackStatus) -> bool,
-    ) {
-        self.broken(what);
-        self.seen_again().await;
-        self.until("repaired and told", wanted).await;
-    }
-
     pub(crate) fn broken(&self, what: Breakage) {
         self.sim.break_it(what).expect("it can be broken");
     }
