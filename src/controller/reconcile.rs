@@ -364,7 +364,8 @@ async fn act_and_tell<K: Connect>(
     let quiet = steps.is_empty() && ledger != decided.ledger;
     let seen = (&decided.ledger, &*decided.inventory);
     sending::hand_over(account, &key, steps.into_iter().zip(jobs), seen);
-    sending::follow(account, &key, &decided.ledger, &ledger);
+    let ledgers = (&decided.ledger, &ledger);
+    sending::follow(account, &key, ledgers, &decided.answers);
     machines::settle(cx, &stack, (decided.machines, &decided.plan), &ledger).await?;
     cx.probes.watch(&stack, &ledger, &decided.inventory);
     if finished(&stack, &decided.plan, &ledger) {

@@ -17,7 +17,7 @@ use crate::{
     cloud::{Cloud, Connect},
     plan::{Plan, Wait, check::CheckedStep},
     types::{
-        action::{Action, TagKind},
+        action::{Action, Answers, Question, TagKind},
         id::JobId,
         inventory::Inventory,
         ledger::Ledger,
@@ -154,19 +154,22 @@ fn others_wait(action: &Action, ledger: &Ledger, inventory: &Inventory) -> bool 
     }
 }
 
-/// Has jobs of an earlier life followed, and those that were seen to end no longer. What those changed
-/// may have been read before their end, so it is read again before anything is decided about it.
+/// Has jobs of an earlier life followed, and those that were seen to end no longer. What one changed
+/// that was asked for its end may have been read before that, so it is read again before anything is
+/// decided about it.
 pub(super) fn follow<C: Cloud>(
     account: &Account<C>,
     key: &ObjectKey,
-    before: &Ledger,
-    after: &Ledger,
+    (before, after): (&Ledger, &Ledger),
+    answers: &Answers,
 ) {
     let open: BTreeSet<&JobId> = after.pending.iter().map(|pending| &pending.job).collect();
     for pending in &before.pending {
         if !open.contains(&pending.job) {
             account.settled(&pending.job);
-            account.read_again(pending.action.touches());
+            if answers.contains_key(&Question::Job(pending.job.clone())) {
+                account.read_again(pending.action.touches());
+            }
         } else if !pending.action.synchronous() {
             account.follow(&pending.job, key, &pending.action, Follow::Together);
         }
