@@ -2,9 +2,11 @@
 //! and a typed client of it.
 //!
 //! - `server` accepts connections, `dispatch` finds out who asks and what for (`auth`, `route`,
-//!   `query`, `negotiate`) and whether they may (`access`), and `read`, `write`, `delete`, `watch`, `discovery` and `openapi`
-//!   and `review` answer. `apply` is server-side apply, by what `ownership` says of who wrote which field. `audit` writes down who asked what. `table` draws what `kubectl get` prints, `events` is
-//!   the second group in which events are seen. `collect` takes away what belonged to something deleted.
+//!   `query`, `negotiate`) and whether they may (`access`), and `read`, `write`, `delete`, `watch`,
+//!   `discovery`, `openapi` and `review` answer. `apply` is server-side apply, by what `ownership`
+//!   says of who wrote which field. `audit` writes down who asked what. `table` draws what
+//!   `kubectl get` prints, `events` is the second group in which events are seen. `collect` takes
+//!   away what belonged to something deleted.
 //! - [`tls`] and [`kubeconfig`] make the certificate authority, the token and the file with which
 //!   clients find both.
 //! - [`client`] is the other end.

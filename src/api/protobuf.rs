@@ -1,11 +1,11 @@
 //! Bodies in Kubernetes' protobuf, which kubectl sends from 1.32 on where it knows the kind by
 //! itself: `auth can-i`, `auth whoami`, `create secret` and the like, and which Go programs send for
-//! leases and events. Read into the JSON that they
-//! stand for; answers are JSON, which such clients take as well.
+//! leases and events. Read into the JSON that they stand for; answers are JSON, which such clients
+//! take as well.
 //!
 //! Numbers and types are those of Kubernetes' `generated.proto` files of `authorization/v1`,
-//! `authentication/v1`, `coordination/v1`, `core/v1`, `events/v1`, `rbac/v1` and `meta/v1`, a public interface that may not change. Members
-//! that nobody here reads are passed over.
+//! `authentication/v1`, `coordination/v1`, `core/v1`, `events/v1`, `rbac/v1` and `meta/v1`, a public
+//! interface that may not change. Members that nobody here reads are passed over.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;

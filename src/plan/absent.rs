@@ -31,10 +31,15 @@ impl Planner<'_> {
             }
             self.plan.ledger.absent.insert(id.clone(), now);
         }
+        self.confirming(subject, &id);
+        false
+    }
+
+    /// Tells that something is looked for once more before it is taken for gone.
+    fn confirming(&mut self, subject: &str, id: &str) {
         let message =
             format!("{id} is not listed; looking for it twice before it is taken for gone");
         self.wait(subject, "Confirming", message);
-        false
     }
 
     /// Whether two lists of ACL lists, some time apart, lacked one that nothing else shows.
@@ -51,9 +56,7 @@ impl Planner<'_> {
                 return true;
             }
         }
-        let message =
-            format!("{acl} is not listed; looking for it twice before it is taken for gone");
-        self.wait("acl", "Confirming", message);
+        self.confirming("acl", acl.as_str());
         false
     }
 

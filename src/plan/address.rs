@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::{Planner, Step, address_subject, network::machine_in, wish::MachineWish};
+use super::{
+    Planner, Step, address_subject, network::machine_in, resolve::allocated, wish::MachineWish,
+};
 use crate::types::{
     action::{Action, Answer, Question, mark},
     id::{AddressId, JobId, VmId, VpcId},
@@ -185,7 +187,7 @@ impl Planner<'_> {
         let (from, until) = (pending.since - CLOCKS_APART, pending.since + MAY_ARRIVE);
         let mut rows = inventory.addresses.values().filter(|row| {
             let unused = row.vm.is_none() && row.tier.is_none() && !row.source_nat;
-            row.vpc.as_ref() == Some(vpc) && row.state == "Allocated" && unused
+            row.vpc.as_ref() == Some(vpc) && allocated(row) && unused
         });
         let leased = rows.find(|row| {
             let meanwhile = row.leased.is_some_and(|at| at >= from && at <= until);

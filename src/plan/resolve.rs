@@ -386,7 +386,7 @@ fn job_failure_reason(action: &Action, code: u16) -> &'static str {
     }
 }
 
-fn allocated(row: &Address) -> bool {
+pub(super) fn allocated(row: &Address) -> bool {
     row.state == "Allocated" && row.vpc.is_some()
 }
 

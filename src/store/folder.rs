@@ -194,9 +194,10 @@ impl Folder<'_> {
             let taken = data.try_lock();
             taken.map_err(|error| self.unlockable(error))?;
         }
+        let only_begun = !self.format().exists();
         for file in files(&self.db()).map_err(inaccessible)? {
-            let begun = !self.format().exists() && file == self.db().join("conf");
-            if begun || is_half_written(&file) {
+            let conf = file == self.db().join("conf");
+            if only_begun && conf || is_half_written(&file) {
                 fs::remove_file(file).map_err(inaccessible)?;
             }
         }

@@ -202,6 +202,11 @@ pub struct Former {
     pub destroyed: bool,
 }
 
+impl Former {
+    /// The reason where a list and an answer by its id lacked the VM, or showed it destroyed.
+    pub const TAKEN_FOR_GONE: &str = "somebody destroyed it";
+}
+
 /// A name or an address that a dead VM holds until CloudStack purges it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

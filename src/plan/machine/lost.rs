@@ -7,7 +7,7 @@ use crate::{
         action::Question,
         id::VmId,
         inventory::Vm,
-        ledger::{Remediation, Rung},
+        ledger::{Former, Remediation, Rung},
         machine::Phase,
         stack::DriftField,
     },
@@ -63,7 +63,7 @@ impl Planner<'_> {
         let have = ("destroyed", id);
         self.needs_another(case, Rung::Redeploy, "its VM was destroyed", have);
         let rights = self.input.catalogue.rights;
-        self.retire_vm(name, "somebody destroyed it");
+        self.retire_vm(name, Former::TAKEN_FOR_GONE);
         // A dead VM that is not purged still has its static NAT: the one trace that a plain
         // tenant can see of it.
         let traced = self.input.inventory.addresses_of_vm(id).next().is_some();

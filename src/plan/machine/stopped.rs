@@ -115,11 +115,7 @@ impl Planner<'_> {
             return Some("waits for its tag".to_owned());
         }
         let address = address_subject(&case.wish.name);
-        let leads = case.record.public_address.as_ref().is_some_and(|address| {
-            let row = self.input.inventory.addresses.get(&address.id);
-            row.is_some_and(|row| row.vm.as_ref() == Some(&vm.id))
-        });
-        (case.wish.public && !leads && !ledger.failures.contains_key(&address))
+        (!self.reached(case, &vm.id) && !ledger.failures.contains_key(&address))
             .then(|| "waits for its public address to lead to it".to_owned())
     }
 

@@ -30,17 +30,6 @@ pub(super) const fn comes_to(seed: u64) -> bool {
     })
 }
 
-/// Looks twice; nothing may be sent for it that changes something.
-pub(super) async fn unmoved(world: &World, what: &str) -> Result<(), String> {
-    let before = world.writes().len();
-    world.looked().await;
-    let sent = world.writes().split_off(before);
-    match sent.is_empty() {
-        true => Ok(()),
-        false => Err(format!("{what} made it send {sent:#?}")),
-    }
-}
-
 /// Lists lack a row, are short of their count, or cannot be read, and so are answers by id.
 pub(super) async fn lied_to(world: &World) -> Result<(), String> {
     for (command, kind, once) in [
@@ -58,7 +47,7 @@ pub(super) async fn lied_to(world: &World) -> Result<(), String> {
                 ..Fault::always(Some(command), kind)
             },
         });
-        unmoved(world, &what).await?;
+        world.unmoved(&what).await?;
         world.sim.clear_faults();
         world.settles(FIRST, PATIENCE).await?;
     }

@@ -151,7 +151,7 @@ impl Chaos {
                 .world(|world| self.strangers.and(world, &made));
             self.strangers = Arc::new(theirs);
             self.watch.strangers(&self.strangers);
-            calm::unmoved(&self.world, "a copy of our marks").await?;
+            self.world.unmoved("a copy of our marks").await?;
         }
         Ok(())
     }
@@ -439,11 +439,7 @@ impl Chaos {
             let audit = others.fold(audit, Audit::beside);
             wrong.extend(audit.against(stack));
         }
-        let before = self.world.writes();
-        self.world.looked().await;
-        if self.world.writes().len() > before.len() {
-            wrong.push("two further looks wrote".to_owned());
-        }
+        wrong.extend(self.world.unmoved("a further look").await.err());
         wrong.extend(self.watch.wrong());
         verdict("the repairs", &wrong)
     }

@@ -58,9 +58,6 @@ const LIES: [&str; 5] = [
     "stale-list",
 ];
 
-/// Why a VM that nobody can find is no longer a machine's, as the ledger has it.
-const TAKEN_FOR_GONE: &str = "somebody destroyed it";
-
 /// A stack as the store writes it down.
 #[derive(Deserialize)]
 struct Record {
@@ -356,7 +353,7 @@ impl Watch {
             self.state().wrong([format!("{key} has the secret key")]);
         }
         let says_ready = text.contains("\"AllMachinesReady\"");
-        let concerns = says_ready || text.contains(TAKEN_FOR_GONE);
+        let concerns = says_ready || text.contains(Former::TAKEN_FOR_GONE);
         if !key.contains("clearwaterstacks") || !concerns {
             return;
         }
@@ -390,7 +387,7 @@ impl Watch {
         let records = stack.status.iter();
         let records = records.flat_map(|status| status.ledger.machines.values());
         let gone = records.flat_map(|record| &record.former);
-        let gone = gone.filter(|former| former.reason == TAKEN_FOR_GONE);
+        let gone = gone.filter(|former| former.reason == Former::TAKEN_FOR_GONE);
         let mut state = self.state();
         let denied = |former: &Former| {
             let at = state.denied.get(former.vm.as_str());

@@ -335,6 +335,20 @@ impl World {
         tokio::time::sleep(Duration::from_secs(130)).await;
     }
 
+    /// Looks twice; nothing may be sent for it that changes something.
+    ///
+    /// # Errors
+    /// What was sent, and that this was the reason.
+    pub(super) async fn unmoved(&self, what: &str) -> Result<(), String> {
+        let before = self.writes().len();
+        self.looked().await;
+        let sent = self.writes().split_off(before);
+        match sent.is_empty() {
+            true => Ok(()),
+            false => Err(format!("{what} made it send {sent:#?}")),
+        }
+    }
+
     /// What was sent so far that changes something, a line each.
     pub(super) fn writes(&self) -> Vec<String> {
         let requests = self.sim.requests();
