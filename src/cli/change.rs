@@ -25,7 +25,7 @@ pub(super) async fn scale(console: &Console, args: &ScaleArgs) -> Result<Exit> {
     let server = Server::connect(&args.connection)?;
     let object = server.need(Kind::ClearwaterStack, &args.stack).await?;
     let stack: ClearwaterStack = object.decode()?;
-    if wanted.contains_key(&Role::Dns) && stack.spec.dns.mode == DnsMode::None {
+    if wanted.contains_key(&Role::Dns) && stack.spec.dns.mode != DnsMode::Managed {
         bail!(
             "spec.dns.mode: {} has no name servers of its own; set it to Managed first",
             args.stack

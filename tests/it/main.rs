@@ -16,6 +16,7 @@ mod checklist;
 mod cli;
 mod clients;
 mod conformance;
+mod dns;
 mod drift;
 mod economy;
 mod fuzz;

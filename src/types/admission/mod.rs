@@ -11,6 +11,7 @@
 
 mod account;
 mod bootstrap;
+mod dns;
 mod error;
 mod findings;
 mod manifest;

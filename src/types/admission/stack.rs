@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, time::Duration as Std};
 use serde_json::Value;
 
 use super::{
-    MACHINES_PER_ROLE_MAX, bootstrap,
+    MACHINES_PER_ROLE_MAX, bootstrap, dns,
     error::ErrorKind,
     findings::Findings,
     metadata::{DNS_NAME_MAX, LABEL_MAX, is_dns_name},
@@ -47,6 +47,7 @@ pub(super) fn check(name: &str, spec: &Value, findings: &mut Findings) {
         filled("spec.sshKeyPair", &key_pair, findings);
     }
     bootstrap::check(spec, findings);
+    dns::check(spec, findings);
     if let Some(remediation) = part::<RemediationSpec>(spec, "remediation") {
         self::remediation(&remediation, findings);
     }

@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod component;
+mod dns;
 mod drift;
 mod network;
 mod packages;
@@ -19,6 +20,7 @@ pub use bootstrap::{
     USER_DATA_MAX, is_plain_value,
 };
 pub use component::{AntiAffinity, Component, Components, Numbers, Probe, ProbeKind, ProbeVia};
+pub use dns::{DnsMode, DnsServer, DnsSpec, DnsView};
 pub use drift::{DriftField, DriftMode, DriftPolicy};
 pub use network::{AclSpec, Direction, NetworkSpec, RuleAction, RuleSpec, VpcSpec};
 pub use packages::{Layout, PackagesSpec};
@@ -144,23 +146,4 @@ impl Selector {
             Self::Name(text) | Self::Id(text) => text,
         }
     }
-}
-
-/// Who serves the stack's names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct DnsSpec {
-    /// `None` (names are the operator's business), or `Managed` (the stack has machines of the
-    /// role `dns`). Default `None`.
-    pub mode: DnsMode,
-}
-
-/// See [`DnsSpec::mode`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum DnsMode {
-    /// The operator sees to it.
-    #[default]
-    None,
-    /// The stack has its own name servers.
-    Managed,
 }
