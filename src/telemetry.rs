@@ -57,6 +57,8 @@ pub struct Metrics {
     machines: IntGaugeVec,
     stacks: IntGaugeVec,
     refusals: IntCounterVec,
+    names_looked: IntCounterVec,
+    names_updated: IntCounterVec,
     audit_lost: IntCounter,
 }
 
@@ -190,6 +192,18 @@ const REFUSALS: Family = Family {
     labels: &["command"],
 };
 
+const NAMES_LOOKED: Family = Family {
+    name: "weir_dns_looks_total",
+    help: "Looks at name servers, by result.",
+    labels: &["result"],
+};
+
+const NAMES_UPDATED: Family = Family {
+    name: "weir_dns_updates_total",
+    help: "Updates of names on name servers, by result.",
+    labels: &["result"],
+};
+
 impl Metrics {
     /// Metrics of one controller, all at zero.
     ///
@@ -202,6 +216,11 @@ impl Metrics {
         for result in ["success", "error", "panic"] {
             metrics.reconciles.with_label_values(&[result]).reset();
         }
+        metrics.names_looked.with_label_values(&["success"]).reset();
+        metrics
+            .names_updated
+            .with_label_values(&["success"])
+            .reset();
         metrics
     }
 
@@ -239,6 +258,8 @@ impl Metrics {
             machines: MACHINES.gauge(registry)?,
             stacks: STACKS.gauge(registry)?,
             refusals: REFUSALS.counter(registry)?,
+            names_looked: NAMES_LOOKED.counter(registry)?,
+            names_updated: NAMES_UPDATED.counter(registry)?,
             registry: registry.clone(),
         })
     }
@@ -300,6 +321,16 @@ impl Metrics {
     /// The second opinion refused a step.
     pub fn refused(&self, command: &str) {
         self.refusals.with_label_values(&[command]).inc();
+    }
+
+    /// A name server was looked at, or could not be.
+    pub fn names_looked(&self, result: &str) {
+        self.names_looked.with_label_values(&[result]).inc();
+    }
+
+    /// A name server took an update, or did not.
+    pub fn names_updated(&self, result: &str) {
+        self.names_updated.with_label_values(&[result]).inc();
     }
 
     /// A line of the audit log was lost.

@@ -93,7 +93,10 @@ impl Secrets {
     }
 
     /// The key for DNS updates, in base64.
-    pub(super) fn tsig(&self) -> Result<&str, Error> {
+    ///
+    /// # Errors
+    /// It is missing, or no key. It is not repeated.
+    pub fn tsig(&self) -> Result<&str, Error> {
         let value = self.get("tsigKey").ok_or_else(|| self.missing("tsigKey"))?;
         let value = value.trim();
         if STANDARD

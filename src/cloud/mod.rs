@@ -5,7 +5,7 @@
 
 pub mod cloudstack;
 
-use std::{collections::BTreeSet, error::Error, future::Future, time::Duration};
+use std::{collections::BTreeSet, error::Error, future::Future, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -102,6 +102,11 @@ pub trait Connect: Send + Sync + 'static {
         api_key: &Confidential,
         secret_key: &Confidential,
     ) -> Result<Self::Cloud, String>;
+
+    /// Whom to ask before something outside is changed; nobody where there is one controller.
+    fn guard(&self) -> Option<Arc<dyn Guard>> {
+        None
+    }
 }
 
 /// How much a list of VMs tells.

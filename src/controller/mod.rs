@@ -7,7 +7,7 @@
 //!   `jobs` and `pace` say when to ask what became of it, `breaker` what is not to be sent.
 //! - [`status`], [`machines`], [`journal`]: telling: status, `Machine` objects, events.
 //! - `drift`, `audit`: what is told of drift, and of what is left after a delete.
-//! - [`probe`]: asking machines whether they serve.
+//! - [`probe`]: asking machines whether they serve. `names`: keeping their names on name servers.
 
 pub mod account;
 pub mod accounts;
@@ -17,6 +17,7 @@ mod drift;
 mod jobs;
 pub mod journal;
 pub mod machines;
+pub mod names;
 mod pace;
 pub mod probe;
 pub mod queue;
@@ -35,6 +36,7 @@ use crate::{
 };
 use accounts::Accounts;
 use journal::{About, Entry, Journal};
+use names::Names;
 use probe::Probes;
 use queue::Queue;
 
@@ -48,6 +50,8 @@ pub struct Context<K: Connect> {
     pub accounts: Accounts<K>,
     /// What the probes say.
     pub probes: Probes,
+    /// What name servers have of the stacks' names.
+    pub names: Names,
     /// Who is to be looked at.
     pub queue: Arc<Queue>,
     /// What is told.
@@ -74,10 +78,12 @@ impl<K: Connect> Context<K> {
         let queue = Arc::new(Queue::default());
         let metrics = Metrics::new();
         let connect = connect(&metrics);
+        let guard = connect.guard();
         let context = Self {
             store,
             accounts: Accounts::new(connect, clock.clone(), Arc::clone(&queue)),
             probes: Probes::new(clock.clone(), Arc::clone(&queue)),
+            names: Names::new(clock.clone(), Arc::clone(&queue), metrics.clone(), guard),
             clock,
             queue,
             journal,

@@ -15,7 +15,7 @@ use super::{
     accounts::AccountError,
     audit,
     journal::{About, Entry},
-    machines, sending, status,
+    machines, names, sending, status,
 };
 use crate::{
     bootstrap::Secrets,
@@ -89,6 +89,7 @@ pub async fn reconcile<K: Connect>(cx: &Context<K>, key: &ObjectKey) -> Result<N
         .await?;
     let Some(stack) = stack else {
         cx.probes.forget(key);
+        cx.names.forget(key);
         return Ok(Next::Forget);
     };
     let name = &stack.spec.account_ref.name;
@@ -170,7 +171,7 @@ async fn without_account<K: Connect>(
     let made_nothing = stack
         .status
         .as_ref()
-        .is_none_or(|status| status.ledger.is_empty());
+        .is_none_or(|status| status.ledger.is_empty() && status.ledger.name_servers.is_empty());
     if stack.metadata.deleting() && made_nothing {
         return let_go(cx, stack).await;
     }
@@ -346,6 +347,9 @@ async fn act_and_tell<K: Connect>(
     let mut ledger = decided.plan.ledger.clone();
     let plain: Vec<_> = steps.iter().map(|step| step.step().clone()).collect();
     let jobs = settle::commit(&mut ledger, &plain, || cx.ids.next(), decided.now);
+    let every = account.spec().resync_interval.get();
+    let named = (&decided.health, paused, every);
+    let names = names::round::decide(cx, &stack, &mut decided.plan, &mut ledger, named).await?;
     let mut told = status::told(
         &stack,
         &decided.plan,
@@ -354,12 +358,14 @@ async fn act_and_tell<K: Connect>(
         paused,
         decided.now,
     );
+    names.tell(cx, &stack, &mut told);
     status::announce(cx, &stack, &decided.plan, &plain, account, &mut told).await;
     let ended = sending::ended(&stack, &decided.plan.ledger);
     stack = write_status(cx, stack, told).await?;
     let key = stack.key();
     account.recorded(&key, &decided.heard);
     tell_failures(cx, &stack, &decided.heard);
+    names.send(cx, &stack);
     sending::learn(cx, &stack, account, &ended);
     let quiet = steps.is_empty() && ledger != decided.ledger;
     let seen = (&decided.ledger, &*decided.inventory);
@@ -412,7 +418,7 @@ fn pause<K: Connect>(resync: Duration, ledger: &Ledger, cx: &Context<K>) -> Dura
 
 fn finished(stack: &ClearwaterStack, plan: &Plan, ledger: &Ledger) -> bool {
     let idle = plan.steps.is_empty() && plan.blocked.is_empty();
-    stack.metadata.deleting() && idle && ledger.is_empty()
+    stack.metadata.deleting() && idle && ledger.is_empty() && ledger.name_servers.is_empty()
 }
 
 /// Looks once more, at everything, for what is left; then lets the stack go.
@@ -447,6 +453,7 @@ async fn let_go<K: Connect>(
 ) -> Result<Next, RoundError> {
     machines::forget_all(cx, &stack).await?;
     cx.probes.forget(&stack.key());
+    cx.names.forget(&stack.key());
     stack
         .metadata
         .finalizers

@@ -97,6 +97,14 @@ pub async fn run<K: Connect>(
             .await
             .unwrap_or(());
     });
+    let naming = (Arc::clone(&cx), stop.clone());
+    tasks.spawn(async move {
+        naming
+            .1
+            .run_until_cancelled(naming.0.names.run())
+            .await
+            .unwrap_or(());
+    });
     let sweeping = (Arc::clone(&cx), stop.clone());
     tasks.spawn(async move {
         sweeping
@@ -162,11 +170,7 @@ async fn wake<K: Connect>(cx: &Context<K>, object: &Object) {
             cx.queue.add(key, Urgency::Change);
         }
         Kind::Secret => {
-            wake_stacks(cx, &key.namespace, |stack| {
-                let bootstrap = stack.spec.bootstrap.as_ref();
-                bootstrap.is_some_and(|bootstrap| bootstrap.secret_ref.name == key.name)
-            })
-            .await;
+            wake_stacks(cx, &key.namespace, |stack| names_secret(stack, &key.name)).await;
             let accounts: Vec<CloudAccount> = cx
                 .store
                 .list_as(Some(&key.namespace))
@@ -195,6 +199,19 @@ async fn wake<K: Connect>(cx: &Context<K>, object: &Object) {
         }
         _ => {}
     }
+}
+
+/// Whether a stack is made with what a Secret holds, or its name servers know it by that.
+fn names_secret(stack: &ClearwaterStack, secret: &str) -> bool {
+    let bootstrap = stack.spec.bootstrap.iter();
+    let mut bootstrap = bootstrap.map(|bootstrap| &bootstrap.secret_ref.name);
+    let servers = stack.spec.dns.servers.iter();
+    let mut servers = servers.map(|server| &server.secret_ref.name);
+    let former = stack.status.iter();
+    let mut former = former.flat_map(|status| &status.ledger.name_servers);
+    bootstrap.any(|name| name == secret)
+        || servers.any(|name| name == secret)
+        || former.any(|server| server.secret == secret)
 }
 
 async fn wake_stacks<K: Connect>(

@@ -50,8 +50,8 @@ pub enum DnsError {
     },
     /// Its clock and ours differ by more than the five minutes that signatures allow.
     #[error(
-        "name server {server}: its clock is {seconds} s from ours, and 300 s are allowed; set both by \
-         NTP"
+        "name server {server}: its clock is {} min from ours, and 5 are allowed; set both by NTP",
+        seconds / 60
     )]
     ClockSkew {
         /// Which.
@@ -99,6 +99,12 @@ pub enum DnsError {
         /// What it answered.
         text: String,
     },
+    /// This controller may not change anything: another one leads.
+    #[error("not sent: {text}")]
+    NotLeading {
+        /// Why not, in words for people.
+        text: String,
+    },
     /// What it answered is not signed with the key, or no DNS. It is not believed.
     #[error(
         "name server {server}: an answer that cannot be believed: {text}; see that nothing on the \
@@ -127,6 +133,7 @@ impl DnsError {
             Self::Uncertain { .. } => "OutcomeUnknown",
             Self::Failed { .. } => "NameServerFailed",
             Self::Unbelievable { .. } => "AnswerInvalid",
+            Self::NotLeading { .. } => "NotLeading",
         }
     }
 }

@@ -530,7 +530,8 @@ impl Drift {
 
 /// FNV-1a of a text, as it is written: the same on every machine and in every version, since it
 /// is stored.
-fn fingerprint(text: impl fmt::Display) -> u32 {
+#[must_use]
+pub fn fingerprint(text: impl fmt::Display) -> u32 {
     struct Fnv(u32);
     impl fmt::Write for Fnv {
         fn write_str(&mut self, text: &str) -> fmt::Result {

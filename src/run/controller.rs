@@ -316,6 +316,10 @@ impl Connect for Connector {
         };
         CloudStack::connect(config).map_err(|error| error.to_string())
     }
+
+    fn guard(&self) -> Option<Arc<dyn Guard>> {
+        self.guard.clone()
+    }
 }
 
 struct Counter(Metrics);

@@ -74,9 +74,43 @@ pub struct Ledger {
     /// disk. From then on every machine joins it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub etcd_founded: bool,
+    /// Name servers that may have records of the stack, of which it is not the owner.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub name_servers: BTreeSet<NameServer>,
     /// Foreign resources in our tier that were told once.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub told: BTreeSet<String>,
+}
+
+/// A name server that the stack's names were put on. Written before they are.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub struct NameServer {
+    /// Where it listens, with its port.
+    pub address: String,
+    /// The name of the key that it knows Weir by.
+    pub key_name: String,
+    /// The domain that the names are in.
+    pub domain: String,
+    /// The Secret, in the stack's namespace, that has the key.
+    pub secret: String,
+}
+
+impl NameServer {
+    /// Whether both speak of the same names.
+    #[must_use]
+    pub fn same_names(&self, other: &Self) -> bool {
+        let names = |one: &Self| {
+            (
+                one.address.clone(),
+                one.key_name.clone(),
+                one.domain.clone(),
+            )
+        };
+        names(self) == names(other)
+    }
 }
 
 /// What Weir knows of one machine, whichever VM realises it.
@@ -344,6 +378,12 @@ impl Ledger {
             && self.machines.is_empty()
             && self.strays.is_empty()
             && self.pending.is_empty()
+    }
+
+    /// Notes a name server that is about to be given names; its key may be in another Secret by now.
+    pub fn remember_name_server(&mut self, server: NameServer) {
+        self.name_servers.retain(|one| !one.same_names(&server));
+        self.name_servers.insert(server);
     }
 
     /// The pending command on a subject.

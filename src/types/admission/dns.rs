@@ -34,10 +34,7 @@ pub(super) fn check(spec: &Value, findings: &mut Findings) {
             );
             findings.missing(field, why);
         }
-        DnsMode::External => {
-            let why = ("no controller keeps it yet", "set it to None or Managed");
-            findings.invalid("spec.dns.mode", &dns.mode, why);
-        }
+        DnsMode::External => {}
         DnsMode::None | DnsMode::Managed => {
             if !dns.servers.is_empty() {
                 findings.warn(field, "has no effect: set `dns.mode` to External to use it");

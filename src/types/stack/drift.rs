@@ -105,6 +105,8 @@ pub enum DriftField {
     Wreck,
     /// A second VM of one machine.
     Duplicate,
+    /// Records of one name and type on a name server.
+    DnsRecord,
 }
 
 impl DriftField {
@@ -131,6 +133,7 @@ impl DriftField {
             Self::AffinityGroup => "affinityGroup",
             Self::Wreck => "wreck",
             Self::Duplicate => "duplicate",
+            Self::DnsRecord => "dnsRecord",
         }
     }
 }

@@ -18,8 +18,8 @@ pub struct StackStatus {
     /// One word for tables: `Pending`, `Progressing`, `Ready`, `Degraded`, `Paused`, `Blocked`
     /// or `Deleting`.
     pub phase: String,
-    /// `Ready`, `Progressing`, `Degraded`, `DriftFree`, `Planned`, `Paused` and, where it
-    /// applies, `AddressHeld`.
+    /// `Ready`, `Progressing`, `Degraded`, `DriftFree`, `Planned`, `Paused` and, where they
+    /// apply, `AddressHeld` and `DNSReady`.
     pub conditions: Vec<Condition>,
     /// Machines wanted, over all roles.
     pub replicas: u32,

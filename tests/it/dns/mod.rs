@@ -2,6 +2,7 @@
 //! back; whoever else writes there; everything that a server or a key can have against us.
 
 pub(crate) mod bind;
+mod kept;
 
 use std::{
     collections::BTreeSet,

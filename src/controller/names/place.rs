@@ -1,0 +1,188 @@
+//! Which machines are to be found by name, on which servers, with which keys.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use crate::{
+    bootstrap::Secrets,
+    cloud::Connect,
+    controller::Context,
+    dns::Server,
+    names::{DnsView, Node, Records, records},
+    plan::{Health, Plan, check, machine_subject},
+    store::StoreError,
+    types::{
+        core::{Confidential, Secret},
+        ledger::{Ledger, MachineRecord, NameServer},
+        machine::Phase,
+        role::Role,
+        stack::{ClearwaterStack, DeletionMode, DeletionPolicy, DnsMode},
+    },
+};
+
+/// The port of the stack's own name servers.
+const PORT: u16 = 53;
+
+/// A server that the stack's names are to be on, or are to go from.
+pub(super) struct Target {
+    /// What the ledger remembers of it.
+    pub(super) place: NameServer,
+    /// What is to be there; none where that is nothing.
+    pub(super) view: Option<DnsView>,
+    /// Whether its records go with its disk, so that nobody has to take them back.
+    pub(super) own: bool,
+}
+
+/// Whether nothing is to be taken down with the stack.
+pub(super) fn orphans(stack: &ClearwaterStack) -> bool {
+    let policy = DeletionPolicy::All(DeletionMode::Orphan);
+    stack.metadata.deleting() && stack.spec.deletion_policy == policy
+}
+
+/// The servers of a stack: those of its manifest, and those that have records of it still.
+pub(super) fn targets(stack: &ClearwaterStack, ledger: &Ledger, plan: &Plan) -> Vec<Target> {
+    let deleting = stack.metadata.deleting();
+    let mut all = match stack.spec.dns.mode {
+        _ if deleting => Vec::new(),
+        DnsMode::None => Vec::new(),
+        DnsMode::External => external(stack),
+        DnsMode::Managed => managed(stack, ledger, plan),
+    };
+    let former = ledger.name_servers.iter().filter(|former| {
+        let same = |target: &Target| target.place.same_names(former);
+        !all.iter().any(same)
+    });
+    let former = former.map(|place| Target {
+        place: place.clone(),
+        view: None,
+        own: false,
+    });
+    let former: Vec<_> = former.collect();
+    all.extend(former);
+    all
+}
+
+fn external(stack: &ClearwaterStack) -> Vec<Target> {
+    let domain = &stack.spec.domain;
+    let servers = stack.spec.dns.servers.iter();
+    let target = |(address, server): (SocketAddr, &crate::types::stack::DnsServer)| Target {
+        place: NameServer {
+            address: address.to_string(),
+            key_name: server.key_name(domain).to_owned(),
+            domain: domain.clone(),
+            secret: server.secret_ref.name.clone(),
+        },
+        view: Some(server.view),
+        own: false,
+    };
+    servers
+        .filter_map(|server| Some((server.socket()?, server)))
+        .map(target)
+        .collect()
+}
+
+/// The stack's own name servers, once they run. Each has the zone for itself.
+fn managed(stack: &ClearwaterStack, ledger: &Ledger, plan: &Plan) -> Vec<Target> {
+    let Some(bootstrap) = &stack.spec.bootstrap else {
+        return Vec::new();
+    };
+    let domain = &stack.spec.domain;
+    let ours = ledger.machines.iter().filter(|(name, record)| {
+        let ready = plan.machines.get(*name).is_some_and(|view| view.ready);
+        record.role == Role::Dns && !record.retiring && ready
+    });
+    ours.map(|(_, record)| Target {
+        place: NameServer {
+            address: SocketAddr::from((address(record), PORT)).to_string(),
+            key_name: domain.clone(),
+            domain: domain.clone(),
+            secret: bootstrap.secret_ref.name.clone(),
+        },
+        view: Some(DnsView::Whole),
+        own: true,
+    })
+    .collect()
+}
+
+/// Where the controller reaches a machine of the role.
+fn address(record: &MachineRecord) -> std::net::Ipv4Addr {
+    let public = record.public_address.as_ref();
+    public.map_or(record.private_address, |address| address.ip)
+}
+
+/// The server of a target with its key.
+///
+/// # Errors
+/// Of the store; inside, what is wrong with the key, as a reason and a sentence.
+pub(super) async fn server<K: Connect>(
+    cx: &Context<K>,
+    stack: &ClearwaterStack,
+    place: &NameServer,
+) -> Result<Result<Server, (&'static str, String)>, StoreError> {
+    let namespace = &stack.metadata.namespace;
+    let secret = cx.store.get_as::<Secret>(namespace, &place.secret).await?;
+    let Some(secret) = secret else {
+        let message = format!(
+            "Secret {namespace}/{} does not exist; apply it, with the key for {} as `tsigKey`",
+            place.secret, place.address
+        );
+        return Ok(Err(("SecretNotFound", message)));
+    };
+    let secrets = Secrets::of(&secret);
+    let key = match secrets.tsig() {
+        Ok(key) => Confidential::new(key),
+        Err(error) => return Ok(Err(("KeyUnusable", error.to_string()))),
+    };
+    let Ok(address) = place.address.parse() else {
+        let message = format!("{} is not an address of a name server", place.address);
+        return Ok(Err(("NameServerUnreachable", message)));
+    };
+    Ok(Ok(Server {
+        address,
+        key_name: place.key_name.clone(),
+        key,
+    }))
+}
+
+/// The records of a stack's machines in a view.
+pub(super) fn wanted(
+    stack: &ClearwaterStack,
+    (ledger, plan): (&Ledger, &Plan),
+    health: &BTreeMap<String, Health>,
+    view: DnsView,
+) -> Records {
+    let machines = ledger.machines.iter();
+    let serving = machines.filter(|(name, record)| serves((name, record), (ledger, plan), health));
+    let nodes = serving.filter_map(|(name, record)| node(stack, name, record));
+    let nodes: Vec<Node> = nodes.collect();
+    records(&stack.spec.domain, &nodes, view)
+}
+
+/// A machine as others find it; none where it is to have a public address and has none yet.
+fn node(stack: &ClearwaterStack, name: &str, record: &MachineRecord) -> Option<Node> {
+    let component = stack.spec.components.get(record.role);
+    let public = record.public_address.as_ref().map(|address| address.ip);
+    let wants = component.public_address.unwrap_or(record.role.public());
+    (public.is_some() || !wants).then(|| Node {
+        name: name.to_owned(),
+        role: record.role,
+        private: record.private_address,
+        public,
+    })
+}
+
+/// Whether a machine serves, and nobody is about to take it away. One that served when it was last
+/// probed still does while a new controller has not probed it: unknown is not gone.
+fn serves(
+    (name, record): (&String, &MachineRecord),
+    (ledger, plan): (&Ledger, &Plan),
+    health: &BTreeMap<String, Health>,
+) -> bool {
+    let pending = ledger.pending_on(&machine_subject(name));
+    let leaving = pending.is_some_and(|pending| check::takes_away(&pending.action));
+    let view = plan.machines.get(name);
+    let ready = view.is_some_and(|view| view.ready);
+    let unprobed = view.is_some_and(|view| view.phase == Phase::Starting)
+        && record.served_at.is_some()
+        && !health.contains_key(name);
+    (ready || unprobed) && !leaving && !record.retiring && !record.updating
+}
