@@ -6,6 +6,7 @@
 mod access;
 mod sim;
 mod state;
+mod zone;
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
@@ -25,6 +26,7 @@ pub use sim::{
 pub use state::{
     BackupArgs, ExportArgs, FsckArgs, ImportArgs, Kept, RekeyArgs, StateCommand, StoreArgs,
 };
+pub use zone::{View, ZoneArgs};
 
 /// Keeps Project Clearwater, an IMS core, running on Apache CloudStack.
 #[derive(Debug, Parser)]
@@ -79,6 +81,8 @@ pub enum ClientCommand {
     Resume(ResumeArgs),
     /// Let a plan go on that destroys many machines.
     Approve(ApproveArgs),
+    /// Print the DNS zone of a stack, for whoever keeps it by hand.
+    Zone(ZoneArgs),
     /// Write a kubeconfig for another user of the same controller.
     Login(LoginArgs),
     /// Print the versions of this program and of the controller.

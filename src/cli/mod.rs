@@ -29,6 +29,7 @@ pub mod sim;
 mod table;
 mod version;
 mod watch;
+mod zone;
 
 use std::process::ExitCode;
 
@@ -79,6 +80,7 @@ pub async fn run(command: ClientCommand) -> Result<Exit> {
         ClientCommand::Pause(args) => Box::pin(change::pause(&console, &args)).await,
         ClientCommand::Approve(args) => Box::pin(change::approve(&console, &args)).await,
         ClientCommand::Resume(args) => Box::pin(change::resume(&console, &args)).await,
+        ClientCommand::Zone(args) => Box::pin(zone::zone(&console, &args)).await,
         ClientCommand::Login(args) => login::login(&console, &args),
         ClientCommand::Version(args) => Box::pin(version::version(&console, &args)).await,
         ClientCommand::Completion(args) => version::completion(&console, &args),

@@ -7,7 +7,7 @@
 use std::net::Ipv4Addr;
 
 use super::{Data, DnsView, Key, Kind, Records};
-use crate::types::role::Role;
+use crate::types::{ledger::MachineRecord, role::Role, stack::StackSpec};
 
 /// A machine that is to be found by its names: it serves, and nobody is about to take it away.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +20,23 @@ pub struct Node {
     pub private: Ipv4Addr,
     /// Its public address; without one, the world knows it by its private one.
     pub public: Option<Ipv4Addr>,
+}
+
+impl Node {
+    /// A machine of a stack as others find it; none where it is to have a public address and has none
+    /// yet.
+    #[must_use]
+    pub fn of(spec: &StackSpec, name: &str, record: &MachineRecord) -> Option<Self> {
+        let component = spec.components.get(record.role);
+        let wants = component.public_address.unwrap_or(record.role.public());
+        let public = record.public_address.as_ref().map(|address| address.ip);
+        (public.is_some() || !wants).then(|| Self {
+            name: name.to_owned(),
+            role: record.role,
+            private: record.private_address,
+            public,
+        })
+    }
 }
 
 /// The port of SIP at the edge.

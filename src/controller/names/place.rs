@@ -152,22 +152,9 @@ pub(super) fn wanted(
 ) -> Records {
     let machines = ledger.machines.iter();
     let serving = machines.filter(|(name, record)| serves((name, record), (ledger, plan), health));
-    let nodes = serving.filter_map(|(name, record)| node(stack, name, record));
+    let nodes = serving.filter_map(|(name, record)| Node::of(&stack.spec, name, record));
     let nodes: Vec<Node> = nodes.collect();
     records(&stack.spec.domain, &nodes, view)
-}
-
-/// A machine as others find it; none where it is to have a public address and has none yet.
-fn node(stack: &ClearwaterStack, name: &str, record: &MachineRecord) -> Option<Node> {
-    let component = stack.spec.components.get(record.role);
-    let public = record.public_address.as_ref().map(|address| address.ip);
-    let wants = component.public_address.unwrap_or(record.role.public());
-    (public.is_some() || !wants).then(|| Node {
-        name: name.to_owned(),
-        role: record.role,
-        private: record.private_address,
-        public,
-    })
 }
 
 /// Whether a machine serves, and nobody is about to take it away. One that served when it was last
@@ -185,4 +172,80 @@ fn serves(
         && record.served_at.is_some()
         && !health.contains_key(name);
     (ready || unprobed) && !leaving && !record.retiring && !record.updating
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        plan::MachineView,
+        types::{
+            action::Action,
+            id::{JobId, VmId},
+            ledger::Pending,
+        },
+    };
+
+    const NAME: &str = "ims-sprout-0";
+
+    /// Whether a machine that served at some time is found, after a change of what is known of it.
+    fn found(change: impl FnOnce(&mut MachineRecord, &mut MachineView, &mut Ledger)) -> bool {
+        let host = NAME.to_owned();
+        let mut record = MachineRecord::new(Role::Sprout, 0, host, Ipv4Addr::LOCALHOST);
+        record.served_at = Some(Timestamp::UNIX_EPOCH);
+        let mut view = MachineView {
+            phase: Phase::Running,
+            ready: true,
+            ..MachineView::default()
+        };
+        let mut ledger = Ledger::default();
+        change(&mut record, &mut view, &mut ledger);
+        let mut plan = Plan::default();
+        plan.machines.insert(NAME.to_owned(), view);
+        serves(
+            (&NAME.to_owned(), &record),
+            (&ledger, &plan),
+            &BTreeMap::new(),
+        )
+    }
+
+    fn pending(action: Action) -> Pending {
+        Pending {
+            subject: machine_subject(NAME),
+            action,
+            reason: String::new(),
+            job: JobId::new("job"),
+            since: Timestamp::UNIX_EPOCH,
+            resource: None,
+        }
+    }
+
+    #[test]
+    fn a_machine_is_found_while_it_serves_and_nobody_takes_it_away() {
+        assert!(found(|_, _, _| {}));
+        assert!(!found(|_, view, _| view.ready = false));
+        assert!(!found(|record, _, _| record.retiring = true));
+        assert!(!found(|record, _, _| record.updating = true));
+        let vm = VmId::new("vm");
+        let stop = Action::StopVm { vm: vm.clone() };
+        assert!(!found(|_, _, ledger| ledger.pending.push(pending(stop))));
+        let start = Action::StartVm { vm };
+        assert!(found(|_, _, ledger| ledger.pending.push(pending(start))));
+    }
+
+    #[test]
+    fn a_machine_that_a_new_controller_has_not_probed_yet_is_still_found() {
+        let unprobed = |view: &mut MachineView| {
+            (view.phase, view.ready) = (Phase::Starting, false);
+        };
+        assert!(found(|_, view, _| unprobed(view)));
+        assert!(!found(|record, view, _| {
+            unprobed(view);
+            record.served_at = None;
+        }));
+    }
 }

@@ -34,7 +34,7 @@ data: {apiKey: a2V5}
 ";
 
 /// The manifests that are shipped.
-const MANIFESTS: [(&str, &str); 5] = [
+const MANIFESTS: [(&str, &str); 6] = [
     (
         "smallest.yaml",
         include_str!("../../../manifests/smallest.yaml"),
@@ -51,6 +51,10 @@ const MANIFESTS: [(&str, &str); 5] = [
     (
         "existing-vpc.yaml",
         include_str!("../../../manifests/existing-vpc.yaml"),
+    ),
+    (
+        "external-dns.yaml",
+        include_str!("../../../manifests/external-dns.yaml"),
     ),
 ];
 
@@ -107,6 +111,10 @@ fn what_every_form_of_a_field_means_survives_the_types() {
         "spec: {deletionPolicy: Orphan}",
         "spec: {deletionPolicy: {network: Retain}}",
         "spec: {drift: Report}",
+        "spec: {drift: {dnsRecord: Report}}",
+        "spec: {dns: {mode: External, servers: [{address: 192.0.2.53, secretRef: {name: k}}]}}",
+        "spec: {dns: {mode: External, ttl: 1m, servers: [{address: '[2001:db8::53]:5353', \
+         view: Public, keyName: weir_key., secretRef: {name: k}}]}}",
         "spec: {drift: {default: Repair, template: Report}}",
         "spec: {remediation: {maxUnhealthy: 40%}}",
         "spec: {remediation: {maxUnhealthy: 2}}",
@@ -237,6 +245,73 @@ fn what_is_wrong_with_a_bootstrap_is_told() {
 }
 
 #[test]
+fn wrong_name_servers_are_refused_with_field_and_remedy() {
+    let server = |more: &str| {
+        let server = format!("{{address: 192.0.2.53, secretRef: {{name: k}}, {more}}}");
+        format!("spec: {{dns: {{mode: External, servers: [{server}]}}}}")
+    };
+    let twice = "spec: {dns: {mode: External, servers: [\
+                 {address: 192.0.2.53, keyName: ims.example.com., secretRef: {name: k}}, \
+                 {address: '192.0.2.53:53', view: Public, secretRef: {name: l}}]}}";
+    let many = "{address: 192.0.2.53, secretRef: {name: k}}, ".repeat(9);
+    let many = format!("spec: {{dns: {{mode: External, servers: [{many}]}}}}");
+    refused(
+        STACK,
+        &[
+            (
+                "spec: {dns: {mode: External}}",
+                &[
+                    "spec.dns.servers",
+                    "name one with `address` and `secretRef`",
+                ],
+            ),
+            (
+                &server("address: ns.example.net"),
+                &[
+                    "spec.dns.servers[0].address",
+                    "ns.example.net",
+                    "write it like 198.51.100.53",
+                ],
+            ),
+            (
+                &server("address: '192.0.2.53:0'"),
+                &["spec.dns.servers[0].address"],
+            ),
+            (
+                &server("address: 0.0.0.0"),
+                &["spec.dns.servers[0].address"],
+            ),
+            (
+                &server("keyName: 'a key'"),
+                &[
+                    "spec.dns.servers[0].keyName",
+                    "as it is in the server's configuration",
+                ],
+            ),
+            (
+                &server("secretRef: {name: A/B}"),
+                &["spec.dns.servers[0].secretRef.name"],
+            ),
+            (
+                &server("view: Inside"),
+                &["spec.dns.servers[0].view", "Internal"],
+            ),
+            (twice, &["spec.dns.servers[1].address", "with the same key"]),
+            (&many, &["spec.dns.servers", "more than 8"]),
+            ("spec: {dns: {ttl: 0s}}", &["spec.dns.ttl", "from 1s"]),
+            (
+                "spec: {dns: {ttl: 1500ms}}",
+                &["spec.dns.ttl", "whole number of seconds"],
+            ),
+            (
+                "spec: {dns: {mode: external}}",
+                &["spec.dns.mode", "External"],
+            ),
+        ],
+    );
+}
+
+#[test]
 fn what_is_unsafe_or_without_effect_is_warned_of() {
     for (change, words) in [
         (
@@ -251,6 +326,14 @@ fn what_is_unsafe_or_without_effect_is_warned_of() {
         (
             "spec: {packages: {release: 122}, components: {ralf: {replicas: 2}}}",
             "spec.components.ralf: has no effect",
+        ),
+        (
+            "spec: {dns: {servers: [{address: 192.0.2.53, secretRef: {name: k}}]}}",
+            "spec.dns.servers: has no effect: set `dns.mode` to External",
+        ),
+        (
+            "spec: {dns: {mode: Managed}}",
+            "spec.dns.mode: without `bootstrap` the machines of the role get no BIND",
         ),
     ] {
         let warnings = admit(&changed(STACK, change), FieldValidation::Strict)

@@ -56,6 +56,8 @@ fn a_stack_is_read_in_every_form() {
         "get accounts",
         "get secrets",
         "get namespaces",
+        "zone ims",
+        "zone ims --view public",
         "describe account cloud",
         "describe secret cloud-keys",
     ];
