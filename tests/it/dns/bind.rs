@@ -28,7 +28,7 @@ pub(crate) const OTHER_KEY: &str = "YW5vdGhlciBzZWNyZXQgb2YgdGVzdHMsIDMyIGJ5dGU=
 
 /// A name server, running or not. Dropping it kills it.
 pub(crate) struct Bind {
-    pub(crate) port: u16,
+    place: SocketAddr,
     dir: tempfile::TempDir,
     child: Option<Child>,
 }
@@ -78,7 +78,7 @@ impl Bind {
         }
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         Some(Self {
-            port: free.local_addr().unwrap().port(),
+            place: free.local_addr().unwrap(),
             dir: tempfile::tempdir().unwrap(),
             child: None,
         })
@@ -91,26 +91,46 @@ impl Bind {
              ns IN A 127.0.0.1\n{}\n",
             zone.records
         );
-        fs::write(self.dir.path().join(file), text).unwrap();
+        self.put(file, &text);
         let more = zone.more;
         format!("zone \"{name}\" {{ type primary; file \"{file}\"; {more} }};\n")
     }
 
     /// Writes its configuration: two keys, and what is given.
     pub(crate) fn configure(&self, text: &str) {
-        let dir = self.dir.path().display();
         let key = |name: &str, secret: &str| {
             format!("key \"{name}\" {{ algorithm hmac-sha256; secret \"{secret}\"; }};\n")
         };
         let whole = format!(
-            "{}{}options {{ directory \"{dir}\"; pid-file none; session-keyfile \"{dir}/session\"; \
-             lock-file none; listen-on port {} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; \
-             recursion no; dnssec-validation no; notify no; }};\ncontrols {{ }};\n{text}",
+            "{}{}options {{ {} recursion no; notify no; }};\n{text}",
             key("weir", KEY),
             key("public", OTHER_KEY),
-            self.port,
+            self.confined(),
         );
-        fs::write(self.dir.path().join("named.conf"), whole).unwrap();
+        self.put("named.conf", &whole);
+    }
+
+    /// The options that keep a server to its folder and its address.
+    pub(crate) fn confined(&self) -> String {
+        let (dir, place) = (self.dir.path().display(), self.place);
+        format!(
+            "directory \"{dir}\"; pid-file none; session-keyfile \"{dir}/session\"; lock-file none; \
+             listen-on port {} {{ {}; }}; listen-on-v6 {{ none; }}; dnssec-validation no;",
+            place.port(),
+            place.ip(),
+        )
+    }
+
+    /// Writes a file into its folder.
+    pub(crate) fn put(&self, name: &str, text: &str) {
+        fs::write(self.dir.path().join(name), text).unwrap();
+    }
+
+    /// Its disk is made anew: all that it was told is lost.
+    pub(crate) fn wiped(&self) {
+        for file in fs::read_dir(self.dir.path()).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
     }
 
     /// Starts it on the files that it has, and waits until it serves.
@@ -143,7 +163,7 @@ impl Bind {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        ([127, 0, 0, 1], self.port).into()
+        self.place
     }
 
     /// As the client knows it.
@@ -171,7 +191,8 @@ impl Bind {
         kind: &str,
     ) -> Vec<String> {
         let output = Command::new("dig")
-            .args(["@127.0.0.1", "-p", &self.port.to_string(), "+tcp", "+short"])
+            .arg(format!("@{}", self.place.ip()))
+            .args(["-p", &self.place.port().to_string(), "+tcp", "+short"])
             .args(["-y", &format!("hmac-sha256:{key}:{secret}"), name, kind])
             .output()
             .unwrap();
@@ -190,7 +211,8 @@ impl Bind {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let text = format!("server 127.0.0.1 {}\n{lines}\nsend\n", self.port);
+        let (ip, port) = (self.place.ip(), self.place.port());
+        let text = format!("server {ip} {port}\n{lines}\nsend\n");
         let mut input = child.stdin.take().unwrap();
         input.write_all(text.as_bytes()).unwrap();
         drop(input);

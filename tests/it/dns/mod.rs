@@ -3,6 +3,7 @@
 
 pub(crate) mod bind;
 mod kept;
+mod managed;
 
 use std::{
     collections::BTreeSet,
