@@ -374,7 +374,7 @@ async fn act_and_tell<K: Connect>(
     sending::follow(account, &key, ledgers, &decided.answers);
     machines::settle(cx, &stack, (decided.machines, &decided.plan), &ledger).await?;
     cx.probes.watch(&stack, &ledger, &decided.inventory);
-    if finished(&stack, &decided.plan, &ledger) {
+    if ledger.name_servers.is_empty() && finished(&stack, &decided.plan, &ledger) {
         return audit_and_let_go(cx, stack, account).await;
     }
     if quiet {
@@ -418,7 +418,7 @@ fn pause<K: Connect>(resync: Duration, ledger: &Ledger, cx: &Context<K>) -> Dura
 
 fn finished(stack: &ClearwaterStack, plan: &Plan, ledger: &Ledger) -> bool {
     let idle = plan.steps.is_empty() && plan.blocked.is_empty();
-    stack.metadata.deleting() && idle && ledger.is_empty() && ledger.name_servers.is_empty()
+    stack.metadata.deleting() && idle && ledger.is_empty()
 }
 
 /// Looks once more, at everything, for what is left; then lets the stack go.
