@@ -199,6 +199,9 @@ pub struct Note {
     pub warning: bool,
 }
 
+/// The reason of a wait on a machine whose VM a list lacks, while it is asked for by its id.
+pub const CONFIRMING: &str = "Confirming";
+
 /// How a machine fares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MachineView {

@@ -8,7 +8,7 @@ use crate::{
     controller::Context,
     dns::Server,
     names::{DnsView, Node, Records, records},
-    plan::{Health, Plan, check, machine_subject},
+    plan::{CONFIRMING, Health, Plan, check, machine_subject},
     store::StoreError,
     types::{
         core::{Confidential, Secret},
@@ -157,21 +157,43 @@ pub(super) fn wanted(
     records(&stack.spec.domain, &nodes, view)
 }
 
-/// Whether a machine serves, and nobody is about to take it away. One that served when it was last
-/// probed still does while a new controller has not probed it: unknown is not gone.
+/// Why nothing can be said of the machines, so that names stay as they are: so much looks dead that it
+/// may be us, or the manifest cannot be planned at all.
+pub(super) fn unknown(ledger: &Ledger, plan: &Plan) -> Option<(&'static str, &'static str)> {
+    let judged = |(name, record): (&String, &MachineRecord)| {
+        record.retiring || plan.machines.contains_key(name)
+    };
+    if plan.held_back.is_some() {
+        Some(("TooManyUnhealthy", "names stay as they are: see `Degraded`"))
+    } else if !ledger.machines.iter().all(judged) {
+        let message = "names stay as they are while nothing can be planned: see `Ready`";
+        Some(("NotPlanned", message))
+    } else {
+        None
+    }
+}
+
+/// Whether a machine serves, and nobody is about to take it away. Unknown is not gone: one that
+/// served still does while a new controller has not probed it, or while nobody knows why a list lacks
+/// its VM.
 fn serves(
     (name, record): (&String, &MachineRecord),
     (ledger, plan): (&Ledger, &Plan),
     health: &BTreeMap<String, Health>,
 ) -> bool {
-    let pending = ledger.pending_on(&machine_subject(name));
+    let subject = machine_subject(name);
+    let pending = ledger.pending_on(&subject);
     let leaving = pending.is_some_and(|pending| check::takes_away(&pending.action));
     let view = plan.machines.get(name);
     let ready = view.is_some_and(|view| view.ready);
     let unprobed = view.is_some_and(|view| view.phase == Phase::Starting)
         && record.served_at.is_some()
         && !health.contains_key(name);
-    (ready || unprobed) && !leaving && !record.retiring && !record.updating
+    let mut waits = plan.waits.iter();
+    let unsure = waits.any(|wait| wait.subject == subject && wait.reason == CONFIRMING)
+        && record.started_at.is_some()
+        && !matches!(health.get(name), Some(Health::Failing { .. }));
+    (ready || unprobed || unsure) && !leaving && !record.retiring && !record.updating
 }
 
 #[cfg(test)]
@@ -182,7 +204,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        plan::MachineView,
+        plan::{MachineView, Wait},
         types::{
             action::Action,
             id::{JobId, VmId},
@@ -194,8 +216,16 @@ mod tests {
 
     /// Whether a machine that served at some time is found, after a change of what is known of it.
     fn found(change: impl FnOnce(&mut MachineRecord, &mut MachineView, &mut Ledger)) -> bool {
+        found_beside(&[], change)
+    }
+
+    fn found_beside(
+        waits: &[Wait],
+        change: impl FnOnce(&mut MachineRecord, &mut MachineView, &mut Ledger),
+    ) -> bool {
         let host = NAME.to_owned();
         let mut record = MachineRecord::new(Role::Sprout, 0, host, Ipv4Addr::LOCALHOST);
+        record.begins(Timestamp::UNIX_EPOCH);
         record.served_at = Some(Timestamp::UNIX_EPOCH);
         let mut view = MachineView {
             phase: Phase::Running,
@@ -204,7 +234,10 @@ mod tests {
         };
         let mut ledger = Ledger::default();
         change(&mut record, &mut view, &mut ledger);
-        let mut plan = Plan::default();
+        let mut plan = Plan {
+            waits: waits.to_vec(),
+            ..Plan::default()
+        };
         plan.machines.insert(NAME.to_owned(), view);
         serves(
             (&NAME.to_owned(), &record),
@@ -246,6 +279,27 @@ mod tests {
         assert!(!found(|record, view, _| {
             unprobed(view);
             record.served_at = None;
+        }));
+    }
+
+    #[test]
+    fn a_machine_whose_vm_a_list_lacks_is_found_until_it_is_known_to_be_gone() {
+        let wait = Wait {
+            subject: machine_subject(NAME),
+            reason: CONFIRMING,
+            message: String::new(),
+            running: None,
+            since: None,
+        };
+        let missing = |view: &mut MachineView| {
+            (view.phase, view.ready) = (Phase::Unhealthy, false);
+        };
+        let waits = [wait];
+        assert!(found_beside(&waits, |_, view, _| missing(view)));
+        assert!(!found(|_, view, _| missing(view)));
+        assert!(!found_beside(&waits, |record, view, _| {
+            missing(view);
+            record.ends();
         }));
     }
 }

@@ -120,21 +120,21 @@ async fn look<K: Connect>(
     (health, every): (&BTreeMap<String, Health>, Duration),
 ) -> Result<Vec<Case>, StoreError> {
     let (key, ttl) = (stack.key(), stack.spec.dns.ttl_seconds());
+    let unknown = place::unknown(ledger, plan);
     let mut cases = Vec::new();
     let mut watched = Vec::new();
     for target in targets {
         let wanted = match target.view {
             None => Some(Records::new()),
-            // So much looks dead that it may be us: names stay as they are.
-            Some(_) if plan.held_back.is_some() => cx.names.wanted(&key, &target.place),
+            Some(_) if unknown.is_some() => cx.names.wanted(&key, &target.place),
             Some(view) => Some(place::wanted(stack, (ledger, plan), health, view)),
         };
         let server = place::server(cx, stack, &target.place).await?;
         let (wanted, found) = match (wanted, server) {
             (_, Err((reason, message))) => (Records::new(), Found::Trouble(reason, message)),
             (None, _) => {
-                let message = "names stay as they are: see `Degraded`".to_owned();
-                (Records::new(), Found::Trouble("TooManyUnhealthy", message))
+                let (reason, message) = unknown.unwrap_or_default();
+                (Records::new(), Found::Trouble(reason, message.to_owned()))
             }
             (Some(wanted), Ok(server)) => {
                 watched.push((target.place.clone(), server, wanted.clone()));
@@ -191,7 +191,17 @@ fn one<K: Connect>(
 ) -> Told {
     let place = &case.target.place;
     let (seen, found, known) = match &case.found {
-        Found::Trouble(reason, message) => return (false, reason, message.clone()),
+        Found::Trouble(reason, message) => {
+            let hint = match (&case.target.view, stack.metadata.deleting()) {
+                (Some(_), _) => "",
+                (None, true) => {
+                    "; the stack's records are to be taken back first: `deletionPolicy: Orphan` \
+                     leaves them where they are"
+                }
+                (None, false) => "; the stack's records are still to be taken back there",
+            };
+            return (false, reason, format!("{message}{hint}"));
+        }
         Found::Nothing => return unseen(stack, ledger, case),
         Found::Difference(found) => &**found,
     };

@@ -2,7 +2,7 @@
 
 use super::Case;
 use crate::{
-    plan::{MachineView, Planner},
+    plan::{CONFIRMING, MachineView, Planner},
     types::{
         action::Question,
         id::VmId,
@@ -47,7 +47,7 @@ impl Planner<'_> {
             Some(format!("VM {id} is not listed; asking for it by id"))
         };
         if let Some(message) = unsure {
-            self.wait(subject, "Confirming", message.as_str());
+            self.wait(subject, CONFIRMING, message.as_str());
             return view(message);
         }
         let drift = self

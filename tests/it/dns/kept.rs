@@ -220,6 +220,26 @@ async fn a_machine_is_found_only_while_it_serves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_cannot_be_planned_takes_no_names_away() {
+    let Some(bind) = Bind::with(OPEN).await else {
+        return;
+    };
+    let world = named(&bind, &json!({})).await;
+    let sprouts = private(&world, &NAMES[2..4]).await;
+    world.change(json!({"template": {"name": "nowhere"}})).await;
+    world
+        .until("it cannot be planned", |status| {
+            let ready = condition(&status.conditions, "Ready");
+            ready.is_some_and(|ready| ready.reason == "NotResolvable")
+        })
+        .await;
+    world.seen_again().await;
+    assert_eq!(bind.dig("sprout.ims.example.com", "A"), sprouts);
+    bind.nsupdate("zone ims.example.com\nupdate delete sprout.ims.example.com A");
+    has(&bind, "sprout.ims.example.com", &sprouts).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_are_taken_back_before_the_stack_is_gone() {
     let Some(mut bind) = Bind::with(OPEN).await else {
         return;
@@ -227,7 +247,12 @@ async fn names_are_taken_back_before_the_stack_is_gone() {
     let world = named(&bind, &json!({"deletionPolicy": {"network": "Retain"}})).await;
     bind.kill();
     world.delete().await;
-    says(&world, "NameServerUnreachable", "see that it runs").await;
+    says(
+        &world,
+        "NameServerUnreachable",
+        "`deletionPolicy: Orphan` leaves them",
+    )
+    .await;
     world
         .until("nothing else is left", |status| status.ledger.is_empty())
         .await;
