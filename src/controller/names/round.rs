@@ -192,15 +192,7 @@ fn one<K: Connect>(
     let place = &case.target.place;
     let (seen, found, known) = match &case.found {
         Found::Trouble(reason, message) => {
-            let hint = match (&case.target.view, stack.metadata.deleting()) {
-                (Some(_), _) => "",
-                (None, true) => {
-                    "; the stack's records are to be taken back first: `deletionPolicy: Orphan` \
-                     leaves them where they are"
-                }
-                (None, false) => "; the stack's records are still to be taken back there",
-            };
-            return (false, reason, format!("{message}{hint}"));
+            return (false, reason, format!("{message}{}", hint(stack, case)));
         }
         Found::Nothing => return unseen(stack, ledger, case),
         Found::Difference(found) => &**found,
@@ -218,43 +210,46 @@ fn one<K: Connect>(
     }
     let fresh = found.claim.is_none();
     let count = found.changes.len();
-    let waits = known.busy || known.retry_after.is_some_and(|at| at > now);
-    let updating = format!("{count} record sets change on {}", place.address);
-    let told = match &known.not_updated {
+    let differ = format!("{count} record sets differ on {}", place.address);
+    if paused {
+        return (false, "Paused", differ);
+    }
+    if drifted && mode == DriftMode::Report {
+        return (false, "Reported", differ);
+    }
+    if fresh && troubled {
+        let message = "gets no names before all servers can be kept";
+        return (false, "Waiting", format!("{} {message}", place.address));
+    }
+    if !(known.busy || known.retry_after.is_some_and(|at| at > now)) {
+        if !case.target.own {
+            ledger.remember_name_server(place.clone());
+        }
+        let ttl = stack.spec.dns.ttl_seconds();
+        let all = updates(&place.domain, found, (&owner(stack), ttl), BYTES_MAX);
+        if known.not_updated.is_none() {
+            tell_update(cx, stack, place, found);
+        }
+        decision.send.push((place.clone(), seen.zone.clone(), all));
+    }
+    match &known.not_updated {
         Some(error) => (false, error.reason(), error.to_string()),
-        None => (false, "Updating", updating),
-    };
-    match waits {
-        _ if paused => (
-            false,
-            "Paused",
-            format!("{count} record sets differ on {}", place.address),
-        ),
-        _ if drifted && mode == DriftMode::Report => (
-            false,
-            "Reported",
-            format!("{count} record sets differ on {}", place.address),
-        ),
-        _ if fresh && troubled => {
-            let message = format!(
-                "{} gets no names before all servers can be kept",
-                place.address
-            );
-            (false, "Waiting", message)
+        None => {
+            let message = format!("{count} record sets change on {}", place.address);
+            (false, "Updating", message)
         }
-        true => told,
-        false => {
-            if !case.target.own {
-                ledger.remember_name_server(place.clone());
-            }
-            let ttl = stack.spec.dns.ttl_seconds();
-            let all = updates(&place.domain, found, (&owner(stack), ttl), BYTES_MAX);
-            if known.not_updated.is_none() {
-                tell_update(cx, stack, place, found);
-            }
-            decision.send.push((place.clone(), seen.zone.clone(), all));
-            told
+    }
+}
+
+/// What else to know where a server cannot be looked at from which names are to be taken back.
+fn hint(stack: &ClearwaterStack, case: &Case) -> &'static str {
+    match (&case.target.view, stack.metadata.deleting()) {
+        (Some(_), _) => "",
+        (None, true) => {
+            "; the stack's records are to be taken back first: `deletionPolicy: Orphan` leaves them \
+             where they are"
         }
+        (None, false) => "; the stack's records are still to be taken back there",
     }
 }
 
