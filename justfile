@@ -12,9 +12,9 @@ test:
 it FILTER="":
     cargo test --test it {{FILTER}}
 
-# Lives worlds of these seeds, in release; prints what struck which command.
-chaos SEEDS="1..1001":
-    WEIR_SEED={{SEEDS}} cargo test --release --test it worlds::chaos::whatever -- --nocapture
+# Lives worlds of so many seeds, or of those from FROM to TO, in release; prints what struck which command.
+chaos SEEDS="1000":
+    scripts/chaos {{SEEDS}}
 
 # Plants mistakes in a copy of the code, one at a time, and shows which worlds catch which.
 mutants *MISTAKES:

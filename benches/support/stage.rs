@@ -223,7 +223,8 @@ impl Stage {
         stack.and_then(|stack| stack.status).unwrap_or_default()
     }
 
-    async fn until<F: Future<Output = bool>>(&self, what: &str, holds: impl Fn() -> F) {
+    /// Waits for a level; prints the cloud where it does not come.
+    pub(crate) async fn until<F: Future<Output = bool>>(&self, what: &str, holds: impl Fn() -> F) {
         let wait = async {
             while !holds().await {
                 tokio::time::sleep(GLANCE).await;

@@ -164,7 +164,7 @@ async fn update<K: Connect>(
         status: Some(status),
         ..machine
     };
-    cx.store.update_status(Object::encode(&next)).await?;
+    cx.store.put_status(&next).await?;
     Ok(())
 }
 

@@ -474,8 +474,7 @@ async fn write_status<K: Connect>(
     }
     stack.status = Some(told);
     // It is written over what was read, or not at all.
-    let stored = cx.store.update_status(Object::encode(&stack)).await?;
-    stack.metadata = stored.metadata;
+    stack.metadata = cx.store.put_status(&stack).await?;
     Ok(stack)
 }
 

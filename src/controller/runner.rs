@@ -435,7 +435,7 @@ async fn account_round<K: Connect>(cx: &Context<K>, key: &ObjectKey) -> Result<N
             status: Some(status),
             ..object
         };
-        cx.store.update_status(Object::encode(&told)).await?;
+        cx.store.put_status(&told).await?;
     }
     Ok(next)
 }

@@ -44,12 +44,26 @@ const BLIND_AFTER: Duration = Duration::from_secs(300);
 /// Whether two statuses say the same, but for when they were written.
 #[must_use]
 pub fn same(old: &StackStatus, new: &StackStatus) -> bool {
-    let timeless = |status: &StackStatus| StackStatus {
-        round: 0,
-        last_look: None,
-        ..status.clone()
-    };
-    timeless(old) == timeless(new)
+    said(old) == said(new)
+}
+
+/// All of a status but for when it was written.
+fn said(status: &StackStatus) -> impl PartialEq + '_ {
+    let StackStatus {
+        observed_generation,
+        phase,
+        conditions,
+        replicas,
+        ready_replicas,
+        roles,
+        drift,
+        steps,
+        round: _,
+        last_look: _,
+        ledger,
+    } = status;
+    let numbers = (observed_generation, replicas, ready_replicas);
+    (numbers, phase, conditions, roles, drift, steps, ledger)
 }
 
 /// The status after a look that failed: what was known stays, and a condition says why.
@@ -165,14 +179,15 @@ pub fn told(
     paused: bool,
     now: Timestamp,
 ) -> StackStatus {
-    let old = stack.status.clone().unwrap_or_default();
+    let unknown = StackStatus::default();
+    let old = stack.status.as_ref().unwrap_or(&unknown);
     let roles = roles(stack, plan, ledger);
     let replicas = roles.values().map(|role| role.desired).sum();
     let ready = roles.values().map(|role| role.ready).sum();
     let mut status = StackStatus {
         observed_generation: stack.metadata.generation.unwrap_or_default(),
         phase: String::new(),
-        conditions: old.conditions,
+        conditions: old.conditions.clone(),
         replicas,
         ready_replicas: ready,
         roles,

@@ -31,6 +31,7 @@ mod rekey;
 mod rules;
 mod seal;
 mod snapshot;
+mod status;
 mod table;
 mod watch;
 mod whole;
@@ -537,8 +538,12 @@ fn written(
             Ok(Some(object))
         }
         Err(BackendError::Unexpected { .. }) => Ok(None),
-        Err(error) => Err(StoreError::io("the store cannot be written", error)),
+        Err(error) => Err(unwritten(error)),
     }
+}
+
+fn unwritten(error: BackendError) -> StoreError {
+    StoreError::io("the store cannot be written", error)
 }
 
 fn unread(error: BackendError) -> StoreError {

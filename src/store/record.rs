@@ -5,14 +5,17 @@
 //! A format is never changed, only followed by the next one: [`read`] then upgrades what it finds,
 //! and `state/records` holds a database of every format for the test that proves it.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{
     error::StoreError,
     keys::{self, Keys, Sealed},
 };
-use crate::types::meta::{Object, Resource, ResourceVersion};
+use crate::types::meta::{Object, ObjectMeta, Resource, ResourceVersion};
 
 /// The latest format in which records are written.
 pub(super) const FORMAT: u32 = ENCRYPTED;
@@ -58,9 +61,7 @@ pub(super) fn write(
             object: &*object,
         }),
     };
-    Ok(written
-        .expect("the members of an object have text keys")
-        .into())
+    Ok(written.expect(WRITABLE).into())
 }
 
 /// Reads an object that was written at `version` and is stored at `path`.
@@ -98,6 +99,59 @@ pub(super) fn read_as<T: Resource>(record: &[u8], version: ResourceVersion) -> O
     object.meta_mut().resource_version = version.to_string();
     Some(object)
 }
+
+/// An object of which nothing but the metadata is read: its other members stay as they are written.
+pub(super) struct Outline<'a> {
+    pub(super) metadata: ObjectMeta,
+    members: BTreeMap<String, &'a RawValue>,
+}
+
+impl<'a> Outline<'a> {
+    /// The outline of a record that was written at `version`; none where it cannot be read so.
+    pub(super) fn of(record: &'a [u8], version: ResourceVersion) -> Option<Self> {
+        type Members<'a> = BTreeMap<String, &'a RawValue>;
+        let record: Record<Members<'a>> = serde_json::from_slice(record).ok()?;
+        let mut members = (record.format == CLEAR).then_some(record.object)?;
+        let metadata = members.remove(METADATA)?;
+        let mut metadata: ObjectMeta = serde_json::from_str(metadata.get()).ok()?;
+        metadata.resource_version = version.to_string();
+        Some(Self { metadata, members })
+    }
+
+    /// The same object with another status, to be stored in its place.
+    pub(super) fn with_status(mut self, status: &RawValue) -> Bytes {
+        self.metadata.resource_version.clear();
+        let metadata = to_raw(&self.metadata);
+        let members = self.members.iter();
+        let mut object: BTreeMap<&str, &RawValue> = members
+            .map(|(name, value)| (name.as_str(), *value))
+            .collect();
+        object.insert(METADATA, &metadata);
+        object.insert(STATUS, status);
+        let format = CLEAR;
+        let written = serde_json::to_vec(&Record { format, object });
+        written.expect(WRITABLE).into()
+    }
+}
+
+/// The status of an object of a type; none where it has none.
+pub(super) fn status_of<T: Resource>(typed: &T) -> Option<Box<RawValue>> {
+    #[derive(Deserialize)]
+    struct StatusOnly {
+        status: Option<Box<RawValue>>,
+    }
+    let written = to_raw(typed);
+    let read: StatusOnly = serde_json::from_str(written.get()).expect("it was written just now");
+    read.status
+}
+
+fn to_raw<T: Serialize>(value: &T) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).expect(WRITABLE)
+}
+
+const METADATA: &str = "metadata";
+const STATUS: &str = "status";
+const WRITABLE: &str = "the members of an object have text keys";
 
 /// The name of the key that a record is encrypted with, if it is.
 pub(super) fn key(record: &[u8]) -> Option<String> {

@@ -84,7 +84,7 @@ pub(super) fn updated(
     wanted: &Object,
     key: &ObjectKey,
 ) -> Result<Outcome, StoreError> {
-    same_object(stored, wanted, key)?;
+    same_object(&stored.metadata, &wanted.metadata, key)?;
     let mut next = wanted.clone();
     if key.kind.has_status() {
         replace(&mut next.body, "status", stored.body.get("status"));
@@ -112,7 +112,7 @@ pub(super) fn with_status(
     if !key.kind.has_status() {
         return invalid(format!("status: a {} has none", key.kind));
     }
-    same_object(stored, wanted, key)?;
+    same_object(&stored.metadata, &wanted.metadata, key)?;
     let mut next = stored.clone();
     replace(&mut next.body, "status", wanted.body.get("status"));
     // Who wrote which field is known to whoever read this very version.
@@ -132,10 +132,10 @@ pub(super) fn deleted(
     key: &ObjectKey,
 ) -> Result<Outcome, StoreError> {
     if let Some(uid) = &preconditions.uid {
-        same_uid(stored, uid, key)?;
+        same_uid(&stored.metadata, uid, key)?;
     }
     if let Some(version) = preconditions.resource_version {
-        same_version(stored, &version.to_string(), key)?;
+        same_version(&stored.metadata, &version.to_string(), key)?;
     }
     if stored.metadata.deleting() && !stored.metadata.finalizers.is_empty() {
         return Ok(Outcome::Same);
@@ -162,18 +162,23 @@ fn protected(stored: &Object) -> bool {
     protection.and_then(Value::as_bool) == Some(true)
 }
 
-fn same_object(stored: &Object, wanted: &Object, key: &ObjectKey) -> Result<(), StoreError> {
-    if let Some(uid) = &wanted.metadata.uid {
+/// Whether what is wanted was made of what is stored.
+pub(super) fn same_object(
+    stored: &ObjectMeta,
+    wanted: &ObjectMeta,
+    key: &ObjectKey,
+) -> Result<(), StoreError> {
+    if let Some(uid) = &wanted.uid {
         same_uid(stored, uid, key)?;
     }
-    match wanted.metadata.resource_version.as_str() {
+    match wanted.resource_version.as_str() {
         "" => Ok(()),
         version => same_version(stored, version, key),
     }
 }
 
-fn same_uid(stored: &Object, uid: &Uid, key: &ObjectKey) -> Result<(), StoreError> {
-    let found = stored.metadata.stored_uid();
+fn same_uid(stored: &ObjectMeta, uid: &Uid, key: &ObjectKey) -> Result<(), StoreError> {
+    let found = stored.stored_uid();
     if found == uid {
         return Ok(());
     }
@@ -181,8 +186,8 @@ fn same_uid(stored: &Object, uid: &Uid, key: &ObjectKey) -> Result<(), StoreErro
     Err(StoreError::conflict(key, why))
 }
 
-fn same_version(stored: &Object, version: &str, key: &ObjectKey) -> Result<(), StoreError> {
-    let found = &stored.metadata.resource_version;
+fn same_version(stored: &ObjectMeta, version: &str, key: &ObjectKey) -> Result<(), StoreError> {
+    let found = &stored.resource_version;
     if found == version {
         return Ok(());
     }

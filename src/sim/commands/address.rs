@@ -162,20 +162,19 @@ fn only_network(call: &Call<'_>) -> Result<Uuid, ApiError> {
     }
 }
 
-/// Whether a list of addresses shows this one: only what is allocated, unless it asks otherwise.
-fn in_state(call: &Call<'_>, address: &Address) -> bool {
-    let state = match address.state {
-        AddressState::Free => "Free",
-        AddressState::Allocating => "Allocating",
-        AddressState::Allocated => "Allocated",
-    };
+/// The states that a list of addresses shows: only what is allocated, unless it asks otherwise.
+fn states(call: &Call<'_>) -> Vec<AddressState> {
     let allocated_only = call.flag("allocatedonly") != Some(false);
+    let mut states = vec![AddressState::Allocated];
     match call.text("state") {
-        Some(wanted) if !wanted.eq_ignore_ascii_case(state) => false,
-        Some(_) => !allocated_only || address.state != AddressState::Free,
-        None if allocated_only => address.state == AddressState::Allocated,
-        None => address.state != AddressState::Allocating,
+        Some(wanted) => {
+            states.push(AddressState::Allocating);
+            states.extend((!allocated_only).then_some(AddressState::Free));
+            states.retain(|state| wanted.eq_ignore_ascii_case(state.name()));
+        }
+        None => states.extend((!allocated_only).then_some(AddressState::Free)),
     }
+    states
 }
 
 /// `listPublicIpAddresses`.
@@ -184,12 +183,13 @@ pub(crate) fn list(call: &mut Call<'_>) -> Answered {
     call.id("vpcid", Kind::Vpc)?;
     call.id("associatednetworkid", Kind::Network)?;
     let everything = call.caller.admin && call.flag("listall") == Some(true);
+    let states = states(call);
     let ip = call.text("ipaddress");
     let mut addresses: Vec<&Address> = call
         .world
         .addresses
         .values()
-        .filter(|row| in_state(call, row) && (row.system.is_none() || everything))
+        .filter(|row| states.contains(&row.state) && (row.system.is_none() || everything))
         .filter(|row| row.state == AddressState::Free || call.sees(row.account.as_deref()))
         .filter(|row| call.wants("id", Some(&row.id)) && call.tagged(&row.id))
         .filter(|row| ip.is_none_or(|wanted| row.ip.to_string() == wanted))

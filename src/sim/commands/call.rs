@@ -227,17 +227,13 @@ impl Call<'_> {
 
     /// Whether a catalogue row passes the filters that name members of the same name.
     pub(crate) fn matches(&self, row: &Row, members: &[&str]) -> bool {
+        let fits = |wanted: &str, value: &Value| match value {
+            Value::String(text) => text.eq_ignore_ascii_case(wanted),
+            other => other.to_string().eq_ignore_ascii_case(wanted),
+        };
         members.iter().all(|member| {
-            let value = row.get(*member);
-            let text = match value {
-                Some(Value::String(text)) => Some(text.clone()),
-                Some(other) => Some(other.to_string()),
-                None => None,
-            };
-            self.text(member).is_none_or(|wanted| {
-                text.as_deref()
-                    .is_some_and(|text| text.eq_ignore_ascii_case(wanted))
-            })
+            let wanted = self.text(member);
+            wanted.is_none_or(|wanted| row.get(*member).is_some_and(|value| fits(wanted, value)))
         })
     }
 

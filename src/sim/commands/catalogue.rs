@@ -230,9 +230,14 @@ impl Call<'_> {
     }
 }
 
-fn offerings(call: &Call<'_>, key: &'static str, rows: &[Row], members: &[&str]) -> Answered {
+fn offerings<'rows>(
+    call: &Call<'_>,
+    key: &'static str,
+    rows: impl IntoIterator<Item = &'rows Row>,
+    members: &[&str],
+) -> Answered {
     let rows: Vec<&Row> = rows
-        .iter()
+        .into_iter()
         .filter(|row| call.matches(row, members))
         .filter(|row| call.wants_state(row))
         .filter(|row| call.holds("keyword", Catalogue::text(row, "name")))
@@ -290,8 +295,7 @@ pub(crate) fn network_offerings(call: &mut Call<'_>) -> Answered {
             && source_nat.is_none_or(|wanted| wanted == Catalogue::offers(row, "SourceNat"))
             && fits(row)
     });
-    let rows: Vec<Row> = rows.cloned().collect();
-    offerings(call, "networkoffering", &rows, &members)
+    offerings(call, "networkoffering", rows, &members)
 }
 
 /// `listVPCOfferings`, whose name filter is a substring.

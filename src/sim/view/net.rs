@@ -5,9 +5,7 @@ use serde_json::{Value, json};
 use super::{RowOf, Viewer, date, short_tags};
 use crate::sim::world::catalogue::{Catalogue, Row};
 use crate::sim::world::index::NetworkKey;
-use crate::sim::world::{
-    AclItem, AclList, Address, AddressState, GuestType, Network, Vm, Vpc, World,
-};
+use crate::sim::world::{AclItem, AclList, Address, GuestType, Network, Vm, Vpc, World};
 
 /// A VPC.
 pub(crate) fn vpc(world: &World, viewer: &Viewer, vpc: &Vpc) -> Row {
@@ -192,7 +190,7 @@ pub(crate) fn address(world: &World, viewer: &Viewer, address: &Address) -> Row 
         .set("issystem", address.system.is_some())
         .with(behind(world, address))
         .set("networkid", world.ids.public_network.as_str())
-        .set("state", state_of(address))
+        .set("state", address.state.name())
         .set("physicalnetworkid", world.ids.physical_network.as_str())
         .with(vpc_members(world, address.vpc.as_ref()))
         .set_if(address.system.is_some(), "purpose", "Lb")
@@ -204,14 +202,6 @@ pub(crate) fn address(world: &World, viewer: &Viewer, address: &Address) -> Row 
         .set("forprovider", false)
         .set("hasannotations", false)
         .done()
-}
-
-fn state_of(address: &Address) -> &'static str {
-    match address.state {
-        AddressState::Free => "Free",
-        AddressState::Allocating => "Allocating",
-        AddressState::Allocated => "Allocated",
-    }
 }
 
 /// The machine and the network behind an address.

@@ -12,7 +12,11 @@ use weir::{
         Backend, BackendError, Change, ChangeKind, Changes, Deleted, Entry, Expect, Keys,
         Preconditions, Store, StoreError,
     },
-    types::meta::{Kind, Object, ResourceVersion},
+    types::{
+        id::Uid,
+        machine::{Machine, MachineStatus},
+        meta::{Kind, Object, ResourceVersion},
+    },
 };
 
 use super::HISTORY;
@@ -37,6 +41,7 @@ pub(super) async fn keeps(subject: &impl Subject) {
     a_version_is_a_level_for_watches(&*subject.backend("level", HISTORY).await).await;
     what_is_too_old_has_expired(&*subject.backend("expired", 3).await).await;
     an_object_lives_and_dies(subject.backend("object", HISTORY).await).await;
+    a_status_is_put_over_the_one_that_was_read(subject.backend("status", HISTORY).await).await;
     a_list_can_be_had_as_it_was(subject.backend("then", 8).await).await;
     a_secret_is_kept_encrypted(subject.backend("secret", HISTORY).await).await;
 }
@@ -290,6 +295,48 @@ async fn an_object_lives_and_dies(backend: Arc<dyn Backend>) {
         seen[3],
         (ChangeKind::Deleted, last.metadata.resource_version)
     );
+}
+
+/// And the rest stays as it is, what the type does not know included.
+async fn a_status_is_put_over_the_one_that_was_read(backend: Arc<dyn Backend>) {
+    let store = Store::with_backend(Arc::clone(&backend), Clock::system());
+    let object: Object = serde_json::from_value(json!({
+        "apiVersion": Kind::Machine.api_version(), "kind": "Machine",
+        "metadata": {"name": "bono-0", "namespace": "default", "labels": {"a": "b"}},
+        "spec": {"stackRef": {"name": "ims"}, "role": "bono", "index": 0},
+        "further": [1, {"two": null}],
+    }))
+    .unwrap();
+    let made = store.create(object).await.unwrap();
+    let mut typed: Machine = made.decode().unwrap();
+    typed.status = Some(MachineStatus {
+        next: Some("it waits".to_owned()),
+        ..MachineStatus::default()
+    });
+    let told = store.put_status(&typed).await.unwrap();
+    let stored = store.get(&made.key().unwrap()).await.unwrap().unwrap();
+    assert_eq!(stored.metadata, told);
+    assert_eq!(stored.body["status"]["next"], "it waits");
+    let mut before = stored.clone();
+    before.body.remove("status");
+    before.metadata.resource_version = made.metadata.resource_version.clone();
+    assert_eq!(before, made, "nothing but the status has changed");
+    let stale = store.put_status(&typed).await;
+    assert!(
+        matches!(stale, Err(StoreError::Conflict { .. })),
+        "{stale:?}"
+    );
+    typed.metadata = told;
+    typed.metadata.uid = Some(Uid::new("another"));
+    let another = store.put_status(&typed).await;
+    assert!(
+        matches!(another, Err(StoreError::Conflict { .. })),
+        "{another:?}"
+    );
+    assert_eq!(store.get(&made.key().unwrap()).await.unwrap(), Some(stored));
+    typed.metadata.name = "bono-1".to_owned();
+    let absent = store.put_status(&typed).await;
+    assert!(matches!(absent, Err(StoreError::NotFound(_))), "{absent:?}");
 }
 
 /// What was written since is undone, while the history remembers it.

@@ -12,7 +12,7 @@ use weir::{
 use crate::kill::script::MACHINES;
 
 use super::{
-    fate::{BRIEF_FROM, FIRST},
+    fate::FIRST,
     world::{PATIENCE, World},
 };
 
@@ -21,14 +21,6 @@ const LIES_FOR: Duration = Duration::from_secs(60);
 
 /// How often every machine is replaced while nothing can be destroyed.
 const REPLACED: usize = 8;
-
-/// Whether the world of a seed has a calm.
-pub(super) const fn comes_to(seed: u64) -> bool {
-    seed.is_multiple_of(match seed < BRIEF_FROM {
-        true => 4,
-        false => 20,
-    })
-}
 
 /// Lists lack a row, are short of their count, or cannot be read, and so are answers by id.
 pub(super) async fn lied_to(world: &World) -> Result<(), String> {

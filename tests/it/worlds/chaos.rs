@@ -36,7 +36,7 @@ use super::{
     coverage::{self, Struck},
     ear,
     errand::Errand,
-    fate::{Fate, Incident},
+    fate::{Fate, Incident, Length},
     kept::KEPT,
     lived_twice,
     rivals::{self, Quarrels},
@@ -131,7 +131,7 @@ impl Chaos {
         self.peace().await?;
         self.settled().await?;
         self.audited().await?;
-        if calm::comes_to(self.fate.script.seed) {
+        if Length::has_a_calm(self.fate.script.seed) {
             self.calm().await?;
         }
         self.delete().await
@@ -446,7 +446,7 @@ impl Chaos {
 
     async fn delete(&mut self) -> Result<(), String> {
         self.tell("delete");
-        for _ in 0..2 {
+        for _ in 0..self.fate.blows_to_the_delete() {
             let (doom, fault) = (self.fate.doom(), self.fate.fault());
             self.tell(format!("{doom:?} {fault:?}"));
             self.world.fates.await_doom(doom);

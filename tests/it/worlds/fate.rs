@@ -20,12 +20,35 @@ use super::{
 /// Most incidents of one world, those of its delete not counted.
 const INCIDENTS_MAX: usize = 14;
 
-/// From this seed on three of four worlds are short, and few have a calm: what shows only after a long
-/// history is sought in some, and what two coincidences do in many.
-pub(super) const BRIEF_FROM: u64 = 1_000;
+/// How much a world has of everything. What shows only after a long history, or with many machines, is
+/// sought in some, and what two coincidences do in many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    /// Up to [`INCIDENTS_MAX`] incidents.
+    Long,
+    /// A few.
+    Short,
+    /// Fewer, in one stack of four machines instead of six, and one blow to its delete.
+    Brief,
+}
 
-/// Most incidents of a short world.
-const FEW: usize = 5;
+impl Length {
+    /// That of a seed's world.
+    pub(super) const fn of(seed: u64) -> Self {
+        match seed {
+            ..1_000 => Self::Long,
+            ..10_000 if seed.is_multiple_of(4) => Self::Long,
+            ..10_000 => Self::Short,
+            _ if seed.is_multiple_of(20) => Self::Long,
+            _ => Self::Brief,
+        }
+    }
+
+    /// Whether the world of a seed has a calm.
+    pub(super) const fn has_a_calm(seed: u64) -> bool {
+        seed.is_multiple_of(if seed < 1_000 { 4 } else { 20 })
+    }
+}
 
 /// The stack that every world has.
 pub(super) const FIRST: &str = "ims";
@@ -77,7 +100,7 @@ impl Fate {
     pub(super) fn of(seed: u64) -> Self {
         let script = Script::of(seed);
         let mut rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let two = rng.u32(..6) == 0;
+        let two = rng.u32(..6) == 0 && Length::of(seed) != Length::Brief;
         Self {
             stacks: if two {
                 vec![FIRST, SECOND]
@@ -93,6 +116,11 @@ impl Fate {
     /// The manifest of a stack.
     pub(super) fn spec(&self, stack: &str) -> Value {
         let mut spec = self.script.rights.spec();
+        if self.length() == Length::Brief {
+            // Two of one role are enough for a role that loses one.
+            spec["components"]["homestead"] = json!({"replicas": 1});
+            spec["components"]["ellis"] = json!({"replicas": 0});
+        }
         if stack == SECOND {
             spec["domain"] = "lab.example.com".into();
             spec["components"] = json!({
@@ -103,12 +131,16 @@ impl Fate {
         spec
     }
 
+    fn length(&self) -> Length {
+        Length::of(self.script.seed)
+    }
+
     pub(super) fn incidents(&mut self) -> usize {
         let drawn = self.rng.usize(3..=INCIDENTS_MAX);
-        let seed = self.script.seed;
-        match seed < BRIEF_FROM || seed.is_multiple_of(4) {
-            true => drawn,
-            false => drawn.min(FEW),
+        match self.length() {
+            Length::Long => drawn,
+            Length::Short => drawn.min(5),
+            Length::Brief => drawn.min(3),
         }
     }
 
@@ -121,6 +153,14 @@ impl Fate {
             2 => rng.u64(..20_000),
             _ => rng.u64(..180_000),
         })
+    }
+
+    /// How many deaths, and how many faults, befall a delete.
+    pub(super) fn blows_to_the_delete(&self) -> usize {
+        match self.length() {
+            Length::Long | Length::Short => 2,
+            Length::Brief => 1,
+        }
     }
 
     /// How long a delete may take before somebody looks for a job that hangs: mostly soon, now and
@@ -245,7 +285,7 @@ impl Fate {
 
     /// Whether this world's controller is listened to, for what it must not say.
     pub(super) fn listened(&self) -> bool {
-        self.script.seed.is_multiple_of(8)
+        self.script.seed.is_multiple_of(8) && self.length() != Length::Brief
     }
 
     /// Whether a delete leaves the network.

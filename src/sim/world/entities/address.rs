@@ -18,6 +18,17 @@ pub enum AddressState {
     Allocated,
 }
 
+impl AddressState {
+    /// The word that CloudStack has for it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Free => "Free",
+            Self::Allocating => "Allocating",
+            Self::Allocated => "Allocated",
+        }
+    }
+}
+
 /// A public IP address. Its id outlives its owners.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
