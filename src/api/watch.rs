@@ -7,7 +7,7 @@ use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration}
 
 use axum::{body::Body, http::HeaderValue};
 use bytes::Bytes;
-use futures_util::{FutureExt, stream};
+use futures_util::{FutureExt, Stream, StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
@@ -39,7 +39,9 @@ use crate::{
 /// all come back at once. Kubernetes' own numbers.
 const MINUTES: std::ops::RangeInclusive<u64> = 30..=60;
 
-/// Opens a watch. What can be refused is refused here, with a status of its own.
+/// Opens a watch. What can be refused is refused here, with a status of its own, but for a version
+/// that is too old: that is told by an event, as Kubernetes does. kube-rs lists again for the event
+/// alone; where the watch itself is refused, it asks for the same version for ever.
 pub(super) async fn open(api: &Arc<Api>, inbound: &Inbound) -> Result<Reply, Status> {
     let (target, query) = (&inbound.target, &inbound.query);
     let selection = read::selection(target, query)?;
@@ -80,10 +82,14 @@ pub(super) async fn open(api: &Arc<Api>, inbound: &Inbound) -> Result<Reply, Sta
         }
     };
     let namespace = Some(target.namespace.clone()).filter(|name| !name.is_empty());
-    let watch = api
-        .store
-        .watch(target.kind, namespace, from)
-        .map_err(read::refused)?;
+    let watch = match api.store.watch(target.kind, namespace, from) {
+        Ok(watch) => watch,
+        Err(error @ StoreError::Expired { .. }) => {
+            lines.line("ERROR", &json!(read::refused(error)));
+            return Ok(streamed(stream::iter(lines.ready).map(Ok)));
+        }
+        Err(error) => return Err(read::refused(error)),
+    };
     let live = Live {
         authority: api.authority.clone(),
         credentials: api.auth.changes(),
@@ -100,10 +106,15 @@ pub(super) async fn open(api: &Arc<Api>, inbound: &Inbound) -> Result<Reply, Sta
     };
     let lines = stream::unfold(live, |mut live| async {
         let line = live.next().await?;
-        Some((Ok::<Bytes, Infallible>(line), live))
+        Some((Ok(line), live))
     });
+    Ok(streamed(lines))
+}
+
+/// An answer of lines.
+fn streamed(lines: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static) -> Reply {
     let media = HeaderValue::from_static("application/json");
-    Ok(reply::reply(200, media, Body::from_stream(lines)))
+    reply::reply(200, media, Body::from_stream(lines))
 }
 
 /// Where a watch starts.
