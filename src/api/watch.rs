@@ -101,6 +101,7 @@ pub(super) async fn open(api: &Arc<Api>, inbound: &Inbound) -> Result<Reply, Sta
         bookmarks,
         deadline: Box::pin(sleep_until(Instant::now() + lifetime)),
         next_bookmark: Instant::now() + api.limits.bookmark_every,
+        reached: from,
         over: false,
         _permit: permit,
     };
@@ -237,6 +238,8 @@ struct Live {
     bookmarks: bool,
     deadline: std::pin::Pin<Box<Sleep>>,
     next_bookmark: Instant,
+    /// The version of the last event, also where it is not of the selection.
+    reached: ResourceVersion,
     over: bool,
     _permit: OwnedSemaphorePermit,
 }
@@ -317,6 +320,8 @@ impl Live {
                 return;
             }
         }
+        // What was taken may be newer, and whoever goes on from here is not to hear of it again.
+        let version = version.max(self.reached);
         if self.lines.marked.is_none_or(|marked| marked < version) {
             self.lines.bookmark(version, false);
         }
@@ -324,11 +329,14 @@ impl Live {
 
     fn take(&mut self, event: Option<WatchEvent>) {
         match event {
-            Some(event) => match self.shown(&event) {
-                Ok(Some((name, object))) => self.lines.push(name, &object),
-                Ok(None) => {}
-                Err(error) => self.fail(&read::refused(error)),
-            },
+            Some(event) => {
+                self.reached = event.version;
+                match self.shown(&event) {
+                    Ok(Some((name, object))) => self.lines.push(name, &object),
+                    Ok(None) => {}
+                    Err(error) => self.fail(&read::refused(error)),
+                }
+            }
             None => match self.watch.ended() {
                 Some(StoreError::Expired { from, oldest }) => {
                     let why = format!("too old resource version: {from} ({oldest})");

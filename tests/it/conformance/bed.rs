@@ -140,11 +140,7 @@ impl Bed {
         let url = format!("https://{address}");
         let kubeconfig = dir.path().join("kubeconfig");
         api::kubeconfig::write(&kubeconfig, &url, tls.ca_pem(), &token).unwrap();
-        let client = weir::http::client()
-            .tls_certs_only([reqwest::Certificate::from_pem(tls.ca_pem().as_bytes()).unwrap()])
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .unwrap();
+        let client = client(tls.ca_pem());
         let mut bed = Self {
             store: Store::with_backend(Arc::clone(&made.backend), clock.clone()),
             backend: made.backend,
@@ -206,15 +202,19 @@ impl Bed {
         ended.expect("the server stops");
     }
 
-    /// Serves again, at the same address, what `backend` holds; called once nothing holds the
-    /// former backend any more.
-    pub(super) fn start(&mut self, backend: impl FnOnce() -> Arc<dyn Backend>) {
+    /// Serves again, at the same address, what `backend` will hold: it begins once nothing holds
+    /// the former one any more.
+    pub(super) fn start(&mut self, backend: impl Future<Output = Arc<dyn Backend>>) {
         assert!(self.serving.is_none(), "it was not stopped");
-        let nothing: Arc<dyn Backend> = Arc::new(Memory::new(1));
-        self.store = Store::with_backend(Arc::clone(&nothing), self.clock.clone());
-        self.backend = nothing;
-        self.backend = backend();
-        self.store = Store::with_backend(Arc::clone(&self.backend), self.clock.clone());
+        let mut serve = |backend| {
+            self.store = Store::with_backend(Arc::clone(&backend), self.clock.clone());
+            self.backend = backend;
+        };
+        serve(Arc::new(Memory::new(1)));
+        serve(self.runtime.block_on(backend));
+        // The connections of the former one lead nowhere.
+        let ca = fs::read_to_string(self.dir().join("tls/ca.crt")).unwrap();
+        self.client = client(&ca);
         let listener = self.block_on(TcpListener::bind(self.address()));
         self.serve(listener.unwrap());
     }
@@ -223,7 +223,7 @@ impl Bed {
     pub(super) fn restart(&mut self) {
         self.stop();
         let backend = Arc::clone(&self.backend);
-        self.start(|| backend);
+        self.start(std::future::ready(backend));
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -587,6 +587,14 @@ impl Drop for Started {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn client(ca: &str) -> reqwest::Client {
+    weir::http::client()
+        .tls_certs_only([reqwest::Certificate::from_pem(ca.as_bytes()).unwrap()])
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap()
 }
 
 /// The words of a line; blanks between single quotes belong to the word.

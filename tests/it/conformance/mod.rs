@@ -9,6 +9,7 @@ mod bed;
 mod deleting;
 mod discovery;
 mod events;
+mod histories;
 mod kube_rs;
 mod observed;
 mod operations;
