@@ -6,6 +6,7 @@
 //! that server did. Where Weir's kinds are made otherwise, it says so.
 
 mod bed;
+mod configmaps;
 mod deleting;
 mod discovery;
 mod events;
