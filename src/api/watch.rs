@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -18,6 +18,7 @@ use super::{
     access::{Authority, authorize},
     auth::User,
     dispatch::{Api, Inbound},
+    limits::Held,
     negotiate::Form,
     query::{Include, Initial, Since},
     read,
@@ -57,8 +58,8 @@ pub(super) async fn open(api: &Arc<Api>, inbound: &Inbound) -> Result<Reply, Sta
         let left = Duration::try_from(until.duration_since(api.clock.now()));
         lifetime = lifetime.min(left.unwrap_or_default());
     }
-    let permit = api.watches.clone().try_acquire_owned();
-    let permit = permit.map_err(|_| Status::too_many("too many watches; try again later"))?;
+    let held = api.watches.take(inbound.asker);
+    let held = held.ok_or_else(|| Status::too_many("too many watches; try again later"))?;
     let shape = Shape {
         target: target.clone(),
         form: inbound.form,
@@ -103,7 +104,7 @@ pub(super) async fn open(api: &Arc<Api>, inbound: &Inbound) -> Result<Reply, Sta
         next_bookmark: Instant::now() + api.limits.bookmark_every,
         reached: from,
         over: false,
-        _permit: permit,
+        _held: held,
     };
     let lines = stream::unfold(live, |mut live| async {
         let line = live.next().await?;
@@ -241,7 +242,7 @@ struct Live {
     /// The version of the last event, also where it is not of the selection.
     reached: ResourceVersion,
     over: bool,
-    _permit: OwnedSemaphorePermit,
+    _held: Held,
 }
 
 /// What a watch waited for.

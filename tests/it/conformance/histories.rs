@@ -132,10 +132,9 @@ impl Truth {
                 .is_none_or(Vec::is_empty);
         let at = version(&answer);
         let state = (!gone).then_some(answer);
-        match self.0.insert(at, (key, state.clone())) {
-            // A write that changes nothing is none.
-            Some(before) => assert_eq!(before, (key, state), "two writes at {at}"),
-            None => {}
+        // A write that changes nothing is none.
+        if let Some(before) = self.0.insert(at, (key, state.clone())) {
+            assert_eq!(before, (key, state), "two writes at {at}");
         }
     }
 

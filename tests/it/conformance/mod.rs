@@ -12,6 +12,7 @@ mod discovery;
 mod events;
 mod histories;
 mod kube_rs;
+mod limits;
 mod observed;
 mod operations;
 mod output;
