@@ -19,7 +19,7 @@ use super::{
     audit::{self, Audit, Seen},
     auth::{Authenticators, User, impersonated},
     body, delete, discovery,
-    limits::{Asker, Limits, Pace, Shares, held_back},
+    limits::{Asker, Holds, Limits, Pace, Shares, held_back},
     negotiate::{Form, Offer, negotiate},
     openapi::{self, Documents},
     query::Query,
@@ -275,11 +275,12 @@ async fn respond(
         held.ok_or_else(|| Status::too_many("too many requests at once; try again later"))?;
     let answered = routed(api, route, shown_by, (head, body), seen).await?;
     // A watch goes on for long, and has a share of its own.
-    Ok(if seen.watches() {
-        answered
+    let holds = if seen.watches() {
+        Holds::ToTheFirstWait
     } else {
-        held_back(answered, held)
-    })
+        Holds::ToTheEnd
+    };
+    Ok(held_back(answered, held, holds))
 }
 
 /// Answers somebody who is known.

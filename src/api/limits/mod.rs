@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 pub(super) use self::{
     pace::Pace,
-    share::{Held, Shares, held_back},
+    share::{Held, Holds, Shares, held_back},
     socket::Patient,
 };
 use super::auth::User;
@@ -34,7 +34,8 @@ pub struct Limits {
     /// The same for each user. Default 1024.
     pub watches_each: usize,
     /// Other requests at once, from when it is known who asks until the answer is sent; more get
-    /// 429. Each may hold a whole list. Default 400, as in Kubernetes.
+    /// 429. A watch is one until it has told the state from which it begins. Each may hold a whole
+    /// list. Default 400, as in Kubernetes.
     pub requests: usize,
     /// The same for each user. Default 200.
     pub requests_each: usize,

@@ -74,13 +74,27 @@ impl Drop for Held {
     }
 }
 
-/// Holds something until an answer has been sent.
-pub(in crate::api) fn held_back(response: Response<Body>, held: Held) -> Response<Body> {
+/// For how long an answer holds something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::api) enum Holds {
+    /// Until it has been sent.
+    ToTheEnd,
+    /// Until it waits for something to send: a watch that has told the state from which it begins.
+    ToTheFirstWait,
+}
+
+/// Holds something while an answer is sent.
+pub(in crate::api) fn held_back(
+    response: Response<Body>,
+    held: Held,
+    holds: Holds,
+) -> Response<Body> {
     response.map(|body| {
         Body::new(Sending {
             body,
             rest: Bytes::new(),
-            _held: held,
+            held: Some(held),
+            holds,
         })
     })
 }
@@ -89,7 +103,8 @@ struct Sending {
     body: Body,
     /// What is left of a part of the body.
     rest: Bytes,
-    _held: Held,
+    held: Option<Held>,
+    holds: Holds,
 }
 
 impl hyper::body::Body for Sending {
@@ -101,12 +116,18 @@ impl hyper::body::Body for Sending {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         if self.rest.is_empty() {
-            match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                Some(Ok(frame)) => match frame.into_data() {
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => self.rest = data,
                     Err(frame) => return Poll::Ready(Some(Ok(frame))),
                 },
-                end => return Poll::Ready(end),
+                Poll::Pending => {
+                    if self.holds == Holds::ToTheFirstWait {
+                        self.held = None;
+                    }
+                    return Poll::Pending;
+                }
+                end => return end,
             }
         }
         let piece = self.rest.len().min(PIECE);
@@ -130,7 +151,7 @@ impl hyper::body::Body for Sending {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::{FutureExt, StreamExt};
+    use futures_util::{FutureExt, StreamExt, stream};
 
     use super::*;
 
@@ -157,7 +178,8 @@ mod tests {
         let asker = Asker([1; 32]);
         let text = Bytes::from(vec![b'x'; 2 * PIECE + 1]);
         let response = Response::new(Body::from(text.clone()));
-        let response = held_back(response, shares.take(asker).unwrap());
+        let held = shares.take(asker).unwrap();
+        let response = held_back(response, held, Holds::ToTheEnd);
         let length = hyper::body::Body::size_hint(response.body()).exact();
         assert_eq!(length, Some(text.len() as u64));
         let mut pieces = response.into_body().into_data_stream();
@@ -169,5 +191,24 @@ mod tests {
         assert!(next().is_none());
         drop(pieces);
         assert!(shares.take(asker).is_some());
+    }
+
+    #[test]
+    fn a_watch_has_what_it_has_until_the_state_is_told() {
+        for (holds, free) in [(Holds::ToTheFirstWait, true), (Holds::ToTheEnd, false)] {
+            let shares = Shares::new(1, 1);
+            let asker = Asker([1; 32]);
+            let state = stream::iter([Ok::<_, std::io::Error>("a"), Ok("b")]);
+            let body = Body::from_stream(state.chain(stream::pending()));
+            let held = shares.take(asker).unwrap();
+            let response = held_back(Response::new(body), held, holds);
+            let mut told = response.into_body().into_data_stream();
+            for _ in 0..2 {
+                assert!(told.next().now_or_never().is_some());
+                assert!(shares.take(asker).is_none());
+            }
+            assert!(told.next().now_or_never().is_none());
+            assert_eq!(shares.take(asker).is_some(), free, "{holds:?}");
+        }
     }
 }
