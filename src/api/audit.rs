@@ -59,6 +59,14 @@ pub(super) struct Seen {
     pub(super) allowed: Option<String>,
 }
 
+impl Seen {
+    /// Whether it is a watch.
+    pub(super) fn watches(&self) -> bool {
+        let wanted = self.attributes.as_ref();
+        wanted.is_some_and(|wanted| wanted.verb == "watch")
+    }
+}
+
 /// What is known of a request before it is read.
 #[derive(Debug)]
 pub(super) struct Request {

@@ -17,8 +17,9 @@ use crate::{
 };
 
 /// Kinds whose objects go with their owners.
-const COLLECTED: [Kind; 6] = [
+const COLLECTED: [Kind; 7] = [
     Kind::Secret,
+    Kind::ConfigMap,
     Kind::Lease,
     Kind::Role,
     Kind::RoleBinding,

@@ -184,6 +184,7 @@ async fn empty(store: &Store, namespace: &ObjectKey) -> Result<(), Status> {
     }
     for kind in [
         Kind::Secret,
+        Kind::ConfigMap,
         Kind::Event,
         Kind::Lease,
         Kind::RoleBinding,

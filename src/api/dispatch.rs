@@ -1,6 +1,6 @@
 //! From a request to its answer: who asks, what for, and who answers.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     body::Body,
@@ -9,10 +9,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture};
 use serde_json::Value;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, field};
 
@@ -22,6 +19,7 @@ use super::{
     audit::{self, Audit, Seen},
     auth::{Authenticators, User, impersonated},
     body, delete, discovery,
+    limits::{Asker, Holds, Limits, Pace, Shares, held_back},
     negotiate::{Form, Offer, negotiate},
     openapi::{self, Documents},
     query::Query,
@@ -70,34 +68,6 @@ pub trait Hooks: Send + Sync + 'static {
     fn ready(&self) -> BoxFuture<'_, Result<(), String>>;
 }
 
-/// How much is let in. The defaults suit a controller with a few thousand objects.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Connections at once; more are closed at once. Default 4096.
-    pub connections: usize,
-    /// Watches at once; more get 429. Default 2048.
-    pub watches: usize,
-    /// Bytes in the body of a request. Default 3 MiB, as in Kubernetes.
-    pub body_bytes: usize,
-    /// Time for one request that is not a watch; a plan over a slow CloudStack takes longest.
-    /// Default 115 s, a little less than the client waits.
-    pub request: Duration,
-    /// Time between two bookmarks of a watch. Default 60 s.
-    pub bookmark_every: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 4096,
-            watches: 2048,
-            body_bytes: 3 << 20,
-            request: Duration::from_secs(115),
-            bookmark_every: Duration::from_secs(60),
-        }
-    }
-}
-
 /// Everything that answers need.
 pub(super) struct Api {
     pub(super) store: Store,
@@ -108,7 +78,9 @@ pub(super) struct Api {
     pub(super) hooks: Arc<dyn Hooks>,
     pub(super) limits: Limits,
     pub(super) documents: Documents,
-    pub(super) watches: Arc<Semaphore>,
+    pub(super) pace: Pace,
+    pub(super) requests: Arc<Shares>,
+    pub(super) watches: Arc<Shares>,
     pub(super) stop: CancellationToken,
 }
 
@@ -118,6 +90,8 @@ pub(super) struct Inbound {
     pub(super) user: User,
     /// Whose credential was shown: another, where the user is impersonated.
     pub(super) shown_by: User,
+    /// Whose limits hold for it.
+    pub(super) asker: Asker,
     pub(super) attributes: Attributes,
     pub(super) target: Target,
     pub(super) query: Query,
@@ -141,6 +115,7 @@ pub(super) struct Peer {
 /// A request before its body is read.
 struct Head {
     method: Method,
+    path: String,
     query: Query,
     headers: HeaderMap,
     peer: Peer,
@@ -175,6 +150,7 @@ pub(super) async fn answer(api: Arc<Api>, peer: Peer, request: Request<Body>) ->
     let id = uuid::Uuid::new_v4().to_string();
     let head = Head {
         method: parts.method,
+        path: path.clone(),
         query: Query::parse(parts.uri.query().unwrap_or_default()),
         headers: parts.headers,
         peer,
@@ -219,10 +195,7 @@ fn written_down(api: &Arc<Api>, asked: audit::Request, seen: Seen, response: Rep
         return response;
     }
     let code = response.status().as_u16();
-    let watches = seen
-        .attributes
-        .as_ref()
-        .is_some_and(|wanted| wanted.verb == "watch");
+    let watches = seen.watches();
     let ended = Ended {
         api: Arc::clone(api),
         asked,
@@ -290,10 +263,34 @@ async fn respond(
     let credential = head.headers.get(header::AUTHORIZATION);
     // One that is no text is nobody's.
     let credential = credential.map(|value| value.to_str().unwrap_or_default());
-    let shown_by = api
-        .auth
-        .identify(credential, head.peer.certified.as_ref())?;
-    seen.user = Some(shown_by.clone());
+    let certified = head.peer.certified.as_ref();
+    let identified = api.auth.identify(credential, certified);
+    seen.user = identified.as_ref().ok().cloned();
+    // Whoever guesses tokens is slowed down as well.
+    let asker = Asker::of(seen.user.as_ref(), head.peer.address.ip());
+    api.pace.admit(asker, Instant::now())?;
+    let shown_by = identified?;
+    let held = api.requests.take(asker);
+    let held =
+        held.ok_or_else(|| Status::too_many("too many requests at once; try again later"))?;
+    let answered = routed(api, route, shown_by, (head, body), seen).await?;
+    // A watch goes on for long, and has a share of its own.
+    let holds = if seen.watches() {
+        Holds::ToTheFirstWait
+    } else {
+        Holds::ToTheEnd
+    };
+    Ok(held_back(answered, held, holds))
+}
+
+/// Answers somebody who is known.
+async fn routed(
+    api: &Arc<Api>,
+    route: Route<'_>,
+    shown_by: User,
+    (head, body): (&Head, Body),
+    seen: &mut Seen,
+) -> Result<Reply, Status> {
     let other = impersonated(&api.authority, &shown_by, &head.headers)?;
     seen.impersonated.clone_from(&other);
     let user = other.unwrap_or_else(|| shown_by.clone());
@@ -306,13 +303,13 @@ async fn respond(
             seen.version = "v1";
             permit(api, &user, review.attributes(&namespace), seen)?;
             let media = body::media(head.header(header::CONTENT_TYPE).unwrap_or_default());
-            let body = body::read(body, api.limits.body_bytes).await?;
+            let body = body::read(body, &api.limits).await?;
             review::answer(api, &user, (review, &namespace), (&media, &body))
         }
         route => {
             let wanted = Attributes {
                 verb: head.method.as_str().to_ascii_lowercase(),
-                path: Some(path.to_owned()),
+                path: Some(head.path.clone()),
                 ..Attributes::default()
             };
             permit(api, &user, wanted, seen)?;
@@ -474,6 +471,7 @@ async fn objects(
     let form = head.form(Offer::Objects)?;
     let content_type = head.header(header::CONTENT_TYPE).unwrap_or_default();
     let inbound = Inbound {
+        asker: Asker::of(Some(&shown_by), head.peer.address.ip()),
         user,
         shown_by,
         attributes,
@@ -484,7 +482,7 @@ async fn objects(
             .unwrap_or_default()
             .to_owned(),
         media: body::media(content_type),
-        body: body::read(body, api.limits.body_bytes).await?,
+        body: body::read(body, &api.limits).await?,
         target,
     };
     let answered = handle(api, verb, &inbound).await;

@@ -6,7 +6,7 @@
 //!   `discovery`, `openapi` and `review` answer. `apply` is server-side apply, by what `ownership`
 //!   says of who wrote which field. `audit` writes down who asked what. `table` draws what
 //!   `kubectl get` prints, `events` is the second group in which events are seen. `collect` takes
-//!   away what belonged to something deleted.
+//!   away what belonged to something deleted. `limits` says how much is let in.
 //! - [`tls`] and [`kubeconfig`] make the certificate authority, the token and the file with which
 //!   clients find both.
 //! - [`client`] is the other end.
@@ -35,6 +35,7 @@ mod discovery;
 mod dispatch;
 mod events;
 pub(crate) mod files;
+mod limits;
 mod negotiate;
 mod openapi;
 mod ownership;
@@ -54,6 +55,7 @@ mod write;
 
 pub use audit::{Audit, AuditOptions};
 pub use auth::{AuthError, AuthOptions, Authenticators, Oidc, token_line};
-pub use dispatch::{Hooks, Limits};
+pub use dispatch::Hooks;
+pub use limits::Limits;
 pub use server::{Config, serve};
 pub use status::{Cause, Details, Status};

@@ -26,6 +26,7 @@ impl PatchType {
     pub(super) const fn accepted(kind: Kind) -> &'static [&'static str] {
         match kind {
             Kind::Secret
+            | Kind::ConfigMap
             | Kind::Event
             | Kind::Lease
             | Kind::Namespace

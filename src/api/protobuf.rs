@@ -1,5 +1,5 @@
 //! Bodies in Kubernetes' protobuf, which kubectl sends from 1.32 on where it knows the kind by
-//! itself: `auth can-i`, `auth whoami`, `create secret` and the like, and which Go programs send for
+//! itself: `auth can-i`, `auth whoami`, `create secret`, `create configmap` and the like, and which Go programs send for
 //! leases and events. Read into the JSON that they stand for; answers are JSON, which such clients
 //! take as well.
 //!
@@ -115,6 +115,12 @@ const SECRET: Message = &[
     (4, "stringData", TextMap),
     (5, "immutable", Flag),
 ];
+const CONFIG_MAP: Message = &[
+    (1, "metadata", One(METADATA)),
+    (2, "data", TextMap),
+    (3, "binaryData", BytesMap),
+    (4, "immutable", Flag),
+];
 const NAMESPACE: Message = &[(1, "metadata", One(METADATA))];
 const LEASE_SPEC: Message = &[
     (1, "holderIdentity", Text),
@@ -187,6 +193,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Value, Status> {
     let (kind, version) = (&head["type"]["kind"], &head["type"]["apiVersion"]);
     let message = match kind.as_str() {
         Some("Secret") => SECRET,
+        Some("ConfigMap") => CONFIG_MAP,
         Some("Namespace") => NAMESPACE,
         Some("Lease") => LEASE,
         Some("Event") if version == "v1" => EVENT,
@@ -398,6 +405,13 @@ mod tests {
             decode(&enveloped("Secret", &secret)).unwrap(),
             json!({"apiVersion": "x/v1", "kind": "Secret", "data": {"k": "dv8="},
                    "type": "Opaque"})
+        );
+        let text = [bytes(1, b"t"), bytes(2, b"x")].concat();
+        let map = [bytes(2, &text), bytes(3, &entry), vec![4 << 3, 1]].concat();
+        assert_eq!(
+            decode(&enveloped("ConfigMap", &map)).unwrap(),
+            json!({"apiVersion": "x/v1", "kind": "ConfigMap", "data": {"t": "x"},
+                   "binaryData": {"k": "dv8="}, "immutable": true})
         );
         // 1 s and 2,000 ns; a time that is not set; 15.
         let spec = [

@@ -8,7 +8,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::{interval, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -19,7 +18,8 @@ use super::{
     audit::Audit,
     auth::{self, Authenticators},
     collect,
-    dispatch::{self, Api, DEFAULT_NAMESPACE, Hooks, Limits, Peer},
+    dispatch::{self, Api, DEFAULT_NAMESPACE, Hooks, Peer},
+    limits::{Asker, Limits, Pace, Patient, Shares},
     openapi::Documents,
     tls::{RENEW_EVERY, Tls},
 };
@@ -31,11 +31,6 @@ use crate::{
 
 /// Time for requests in flight to finish when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
-/// Time for a TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Time for the head of a request, from when the connection is free for it. It is also how long
-/// a client may keep an idle connection: longer than clients wait between requests.
-const HEAD: Duration = Duration::from_secs(180);
 /// Pause after a connection could not be accepted, for example for want of file descriptors.
 const REST: Duration = Duration::from_millis(100);
 
@@ -76,7 +71,8 @@ pub async fn serve(
     let (authority, follower) = loaded.map_err(io::Error::other)?;
     let acceptor = TlsAcceptor::from(config.tls.config());
     let tls = config.tls.clone();
-    let free = Arc::new(Semaphore::new(config.limits.connections));
+    let limits = config.limits;
+    let free = Shares::new(limits.connections, limits.connections_each);
     let api = Arc::new(Api {
         store: config.store,
         auth: config.auth,
@@ -85,8 +81,10 @@ pub async fn serve(
         clock: config.clock,
         hooks: config.hooks,
         documents: Documents::new(),
-        watches: Arc::new(Semaphore::new(config.limits.watches)),
-        limits: config.limits,
+        pace: Pace::new(&limits),
+        requests: Shares::new(limits.requests, limits.requests_each),
+        watches: Shares::new(limits.watches, limits.watches_each),
+        limits,
         stop: stop.clone(),
     });
     let connections = TaskTracker::new();
@@ -106,15 +104,15 @@ pub async fn serve(
         };
         match accepted {
             None => tls.renew(),
-            Some(Ok((stream, peer))) => match free.clone().try_acquire_owned() {
-                Ok(permit) => {
+            Some(Ok((stream, peer))) => match free.take(Asker::at(peer.ip())) {
+                Some(held) => {
                     let served = connection(api.clone(), stream, peer, acceptor.clone());
                     connections.spawn(async move {
                         served.await;
-                        drop(permit);
+                        drop(held);
                     });
                 }
-                Err(_) => tracing::warn!(%peer, "too many connections"),
+                None => tracing::warn!(%peer, "too many connections"),
             },
             Some(Err(error)) => {
                 tracing::warn!(%error, "connection not accepted");
@@ -143,7 +141,14 @@ async fn make_default_namespace(store: &Store) -> io::Result<()> {
 /// Serves one connection to its end; after `stop`, to the end of its present request.
 async fn connection(api: Arc<Api>, stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor) {
     let stop = api.stop.clone();
-    let handshake = timeout(HANDSHAKE, acceptor.accept(stream));
+    let limits = api.limits;
+    // An event of a watch is small, and nothing follows it: the system would hold it back until the
+    // client has acknowledged what came before, which a client takes 40 ms for.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "small parts may be held back");
+    }
+    let stream = Patient::new(stream, limits.stalled);
+    let handshake = timeout(limits.handshake, acceptor.accept(stream));
     let stream = match stop.run_until_cancelled(handshake).await {
         Some(Ok(Ok(stream))) => stream,
         Some(Ok(Err(error))) => return tracing::debug!(%peer, %error, "no TLS handshake"),
@@ -165,7 +170,10 @@ async fn connection(api: Arc<Api>, stream: TcpStream, peer: SocketAddr, acceptor
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(limits.head)
+        .max_buf_size(limits.head_bytes)
+        .max_header_size(limits.head_bytes)
+        .max_headers(limits.header_lines)
         .serve_connection(stream, service);
     let mut served = pin!(served);
     let ended = match stop.run_until_cancelled(served.as_mut()).await {

@@ -3,6 +3,8 @@
 //! The shapes and texts are those that kubectl tells cases apart by; see "Status and errors" in
 //! Kubernetes' API conventions.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -388,6 +390,20 @@ impl Status {
     /// 429: too much at once; sent only before anything was done.
     pub(super) fn too_many(message: &str) -> Self {
         Self::failure(429, "TooManyRequests", message).retry_after(1)
+    }
+
+    /// 429: more requests than a user may send; after so long there may be another one.
+    pub(super) fn too_fast(wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+        let message = "too many requests from you; try again later, and send fewer a second";
+        Self::failure(429, "TooManyRequests", message).retry_after(seconds)
+    }
+
+    /// 408: the body did not come.
+    pub(super) fn slow_body(limit: Duration) -> Self {
+        let message = format!("the body of the request took longer than {limit:?} to come");
+        Self::failure(408, "Timeout", message)
     }
 
     /// 500: our own fault.

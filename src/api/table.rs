@@ -10,7 +10,7 @@ use super::{
 };
 use crate::types::{
     account::CloudAccount,
-    core::{Event, Lease},
+    core::{ConfigMap, Event, Lease},
     machine::Machine,
     meta::{Condition, ConditionStatus, Kind, Object, ObjectMeta, Resource, condition},
     rbac::{ClusterRoleBinding, RoleBinding, RoleRef, Subject},
@@ -44,21 +44,23 @@ const STACK: &[Column] = &[
     Column("Next", "string", 1, "What is being done or comes next."),
 ];
 
+const MACHINE: &[Column] = &[
+    NAME,
+    Column("Role", "string", 0, "The role in the stack."),
+    Column("Phase", "string", 0, "Where the machine is in its life."),
+    Column("VM", "string", 0, "The state of its VM in CloudStack."),
+    Column("Address", "string", 0, "Its address in the tier."),
+    Column("Public", "string", 0, "Its public address."),
+    AGE,
+    Column("Stack", "string", 1, "The stack it belongs to."),
+    Column("VM-ID", "string", 1, "The id of its VM in CloudStack."),
+    Column("Next", "string", 1, "What is being done or comes next."),
+];
+
 const fn columns(kind: Kind) -> &'static [Column] {
     match kind {
         Kind::ClearwaterStack => STACK,
-        Kind::Machine => &[
-            NAME,
-            Column("Role", "string", 0, "The role in the stack."),
-            Column("Phase", "string", 0, "Where the machine is in its life."),
-            Column("VM", "string", 0, "The state of its VM in CloudStack."),
-            Column("Address", "string", 0, "Its address in the tier."),
-            Column("Public", "string", 0, "Its public address."),
-            AGE,
-            Column("Stack", "string", 1, "The stack it belongs to."),
-            Column("VM-ID", "string", 1, "The id of its VM in CloudStack."),
-            Column("Next", "string", 1, "What is being done or comes next."),
-        ],
+        Kind::Machine => MACHINE,
         Kind::CloudAccount => &[
             NAME,
             Column("Endpoint", "string", 0, "The URL of CloudStack's API."),
@@ -74,6 +76,7 @@ const fn columns(kind: Kind) -> &'static [Column] {
             Column("Data", "integer", 0, "Number of values."),
             AGE,
         ],
+        Kind::ConfigMap => &[NAME, Column("Data", "integer", 0, "Number of values."), AGE],
         Kind::Event => &[
             Column("Last Seen", "string", 0, "Time since it last happened."),
             Column("Type", "string", 0, "Normal or Warning."),
@@ -167,6 +170,7 @@ fn cells(kind: Kind, object: &Object, now: Timestamp) -> Vec<Value> {
         Kind::Event => typed(object, now, event),
         Kind::Lease => typed(object, now, lease),
         Kind::Secret => Some(secret(object, now)),
+        Kind::ConfigMap => typed(object, now, config_map),
         Kind::Namespace => Some(namespace(object, now)),
         Kind::Role | Kind::ClusterRole => Some(role(object)),
         Kind::RoleBinding => typed(object, now, |object: &RoleBinding, now| {
@@ -313,6 +317,14 @@ fn secret(secret: &Object, now: Timestamp) -> Vec<Value> {
         json!(kind.unwrap_or("Opaque")),
         json!(values.map_or(0, serde_json::Map::len)),
         json!(age(secret.metadata.creation_timestamp, now)),
+    ]
+}
+
+fn config_map(map: &ConfigMap, now: Timestamp) -> Vec<Value> {
+    vec![
+        json!(map.metadata.name),
+        json!(map.data.len() + map.binary_data.len()),
+        created(map, now),
     ]
 }
 

@@ -1,10 +1,12 @@
 //! The controller's own certificate authority, its server certificate and the bearer token.
 //!
 //! Everything lives in the state folder and is made at the first start: `tls/ca.crt`,
-//! `tls/ca.key`, `tls/server.crt`, `tls/server.key` and `token`. The authority is kept for good,
-//! because clients have its certificate in their kubeconfigs; the server certificate is made anew
-//! whenever little of its life is left or the address has changed, also while the server runs.
-//! What a wrong clock made is made anew, too.
+//! `tls/ca.key`, `tls/server.crt`, `tls/server.key` and `token`. The authority's key is kept for
+//! good, because clients have its certificate in their kubeconfigs. Its certificate and the server's
+//! are made anew whenever less than a third of their life is left, also while the server runs, and
+//! the server's when the address has changed. Clients go on with the authority's certificate that
+//! they have to the end of its life, since the key is the same: more than three years in which to
+//! fetch the new kubeconfig, which the next start writes. What a wrong clock made is made anew, too.
 
 use std::{
     fmt, io,
@@ -35,7 +37,8 @@ use x509_parser::{
 use super::files;
 use crate::{clock::Clock, types::core::Confidential};
 
-/// How long the authority is good for. Clients trust it by file, so nothing is gained by less.
+/// How long the authority's certificate is good for. Clients trust it by file, so nothing is gained
+/// by less.
 const CA_DAYS: i64 = 3650;
 /// How long a server certificate is good for; below the 398 days that public clients accept.
 const SERVER_DAYS: i64 = 365;
@@ -83,11 +86,14 @@ struct Identity {
     folder: PathBuf,
     names: Vec<String>,
     clock: Clock,
+    /// The authority's certificate as it was at the start.
     ca: String,
     current: Mutex<Current>,
 }
 
 struct Current {
+    /// The authority's certificate that goes with it.
+    ca: String,
     key: Arc<CertifiedKey>,
     /// Before that it is no good: it was made by a clock that has been set back since.
     begins_at: Timestamp,
@@ -142,7 +148,7 @@ impl Tls {
         })
     }
 
-    /// The authority's certificate, for kubeconfigs.
+    /// The authority's certificate as it was at the start, for kubeconfigs.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.identity.ca
@@ -152,15 +158,21 @@ impl Tls {
         self.config.clone()
     }
 
-    /// Renews the server certificate if little of its life is left.
+    /// Renews the authority's certificate and the server's where little of their life is left.
     pub(super) fn renew(&self) {
         let identity = &self.identity;
         let now = identity.clock.now();
-        if identity.current().good(now) {
-            return;
-        }
-        match issue(&identity.folder, &identity.names, &identity.ca, now) {
-            Ok(new) => *identity.current() = new,
+        let renewed = authority(&identity.folder, now).and_then(|ca| {
+            let current = identity.current();
+            if current.good(now) && current.ca == ca {
+                return Ok(None);
+            }
+            drop(current);
+            issue(&identity.folder, &identity.names, &ca, now).map(Some)
+        });
+        match renewed {
+            Ok(None) => {}
+            Ok(Some(new)) => *identity.current() = new,
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -258,7 +270,8 @@ fn names(address: IpAddr) -> Vec<String> {
     names
 }
 
-/// The authority's certificate; made, with its key, where there is none.
+/// The authority's certificate; made, with its key, where there is none, and anew where little of
+/// its life is left.
 fn authority(folder: &Path, now: Timestamp) -> Result<String, TlsError> {
     let path = folder.join("ca.crt");
     let stored =
@@ -266,7 +279,15 @@ fn authority(folder: &Path, now: Timestamp) -> Result<String, TlsError> {
     if let Some(pem) = stored {
         let key = ca_key(folder)?;
         return match begins_and_ends(&path, &pem)? {
-            (begins, ends) if begins <= now && now < ends => Ok(pem),
+            (begins, ends) if begins <= now && now < renewal(begins, ends) => Ok(pem),
+            (begins, ends) if begins <= now && now < ends => {
+                tracing::warn!(
+                    until = %ends,
+                    "the authority's certificate is renewed with its key; clients elsewhere go on \
+                     with what they have until then, and need the new kubeconfig by then"
+                );
+                sign_authority(folder, &key, now)
+            }
             _ => {
                 tracing::warn!(
                     "the authority's certificate was made by a wrong clock, or is over: it is \
@@ -367,19 +388,24 @@ fn stored(folder: &Path, names: &[String], ca: &str) -> Result<Option<Current>, 
     }
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
         .map_err(failed(&key_path, "this is no private key"))?;
-    let ca = CertificateDer::from_pem_slice(ca.as_bytes())
+    let signer = CertificateDer::from_pem_slice(ca.as_bytes())
         .map_err(failed(&path, "this is no server certificate"))?;
-    let key = CertifiedKey::from_der(vec![certificate, ca], key, &ring::default_provider())
+    let key = CertifiedKey::from_der(vec![certificate, signer], key, &ring::default_provider())
         .map_err(failed(&path, "this is no server certificate"))?;
     Ok(Some(Current {
+        ca: ca.to_owned(),
         key: Arc::new(key),
         begins_at,
         renew_at,
     }))
 }
 
-/// When a certificate begins, when it is to be renewed (a third of its life before its end), and
-/// its names.
+/// When a certificate is to be renewed: a third of its life before its end.
+fn renewal(begins: Timestamp, ends: Timestamp) -> Timestamp {
+    ends - ends.duration_since(begins) / 3
+}
+
+/// When a certificate begins, when it is to be renewed, and its names.
 fn describe(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Timestamp, Vec<String>)> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let start = parsed.validity().not_before.timestamp();
@@ -393,7 +419,8 @@ fn describe(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Timestamp, V
         .filter_map(name_text)
         .collect();
     let second = |time: i64| Timestamp::from_second(time).ok();
-    Some((second(start)?, second(end - (end - start) / 3)?, names))
+    let (start, end) = (second(start)?, second(end)?);
+    Some((start, renewal(start, end), names))
 }
 
 fn name_text(name: &GeneralName<'_>) -> Option<String> {
@@ -441,6 +468,11 @@ where
 
 #[cfg(test)]
 mod tests {
+    use tokio_rustls::rustls::{
+        client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+        pki_types::{ServerName, UnixTime},
+    };
+
     use super::*;
 
     fn at(time: &str) -> Clock {
@@ -477,5 +509,63 @@ mod tests {
             Tls::prepare(dir.path(), address, None, &right).unwrap();
             assert_eq!(limits(dir.path()), before, "good ones are kept");
         }
+    }
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    /// Whether somebody who has an authority's certificate believes the server.
+    fn believed(tls: &Tls, ca: &str, now: Timestamp) -> bool {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap())
+            .unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+        let shown = tls.identity.current().key.cert.clone();
+        let name = ServerName::try_from("localhost").unwrap();
+        let seconds = u64::try_from(now.as_second()).unwrap();
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let verifier = verifier.build().unwrap();
+        verifier
+            .verify_server_cert(&shown[0], &shown[1..], &name, &[], now)
+            .is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn certificates_are_renewed_in_time_while_the_server_runs() {
+        let address = IpAddr::from([127, 0, 0, 1]);
+        let dir = tempfile::tempdir().unwrap();
+        let clock = at("2026-03-01T12:00:00Z");
+        let tls = Tls::prepare(dir.path(), address, None, &clock).unwrap();
+        let first = tls.ca_pem().to_owned();
+        let signed = || std::fs::read_to_string(dir.path().join("tls/ca.crt")).unwrap();
+        let mut renewed = [0, 0];
+        let mut before = limits(dir.path());
+        // Thirteen years, a week at a time.
+        for _ in 0..13 * 52 {
+            clock.sleep(7 * DAY).await;
+            tls.renew();
+            let after = limits(dir.path());
+            for (count, (before, after)) in renewed.iter_mut().zip(before.iter().zip(&after)) {
+                *count += usize::from(before != after);
+            }
+            before = after;
+            let now = clock.now();
+            for (begins, ends) in after {
+                let left = ends.duration_since(now);
+                let third = ends.duration_since(begins) / 3;
+                assert!(
+                    left > third - SignedDuration::from_hours(24 * 7),
+                    "{now}: {ends}"
+                );
+            }
+            assert!(believed(&tls, &signed(), now), "{now}");
+            assert!(believed(&tls, &first, now), "{now}: it is the same key");
+        }
+        assert_eq!(renewed[0], 1, "the authority's certificate");
+        assert!((19..=22).contains(&renewed[1]), "the server's: {renewed:?}");
+        let kept = limits(dir.path());
+        Tls::prepare(dir.path(), address, None, &clock).unwrap();
+        assert_eq!(limits(dir.path()), kept, "a restart keeps what is good");
     }
 }

@@ -7,10 +7,10 @@ use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration}
 
 use axum::{body::Body, http::HeaderValue};
 use bytes::Bytes;
-use futures_util::{FutureExt, stream};
+use futures_util::{FutureExt, Stream, StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -18,6 +18,7 @@ use super::{
     access::{Authority, authorize},
     auth::User,
     dispatch::{Api, Inbound},
+    limits::Held,
     negotiate::Form,
     query::{Include, Initial, Since},
     read,
@@ -39,7 +40,9 @@ use crate::{
 /// all come back at once. Kubernetes' own numbers.
 const MINUTES: std::ops::RangeInclusive<u64> = 30..=60;
 
-/// Opens a watch. What can be refused is refused here, with a status of its own.
+/// Opens a watch. What can be refused is refused here, with a status of its own, but for a version
+/// that is too old: that is told by an event, as Kubernetes does. kube-rs lists again for the event
+/// alone; where the watch itself is refused, it asks for the same version for ever.
 pub(super) async fn open(api: &Arc<Api>, inbound: &Inbound) -> Result<Reply, Status> {
     let (target, query) = (&inbound.target, &inbound.query);
     let selection = read::selection(target, query)?;
@@ -55,8 +58,8 @@ pub(super) async fn open(api: &Arc<Api>, inbound: &Inbound) -> Result<Reply, Sta
         let left = Duration::try_from(until.duration_since(api.clock.now()));
         lifetime = lifetime.min(left.unwrap_or_default());
     }
-    let permit = api.watches.clone().try_acquire_owned();
-    let permit = permit.map_err(|_| Status::too_many("too many watches; try again later"))?;
+    let held = api.watches.take(inbound.asker);
+    let held = held.ok_or_else(|| Status::too_many("too many watches; try again later"))?;
     let shape = Shape {
         target: target.clone(),
         form: inbound.form,
@@ -80,10 +83,14 @@ pub(super) async fn open(api: &Arc<Api>, inbound: &Inbound) -> Result<Reply, Sta
         }
     };
     let namespace = Some(target.namespace.clone()).filter(|name| !name.is_empty());
-    let watch = api
-        .store
-        .watch(target.kind, namespace, from)
-        .map_err(read::refused)?;
+    let watch = match api.store.watch(target.kind, namespace, from) {
+        Ok(watch) => watch,
+        Err(error @ StoreError::Expired { .. }) => {
+            lines.line("ERROR", &json!(read::refused(error)));
+            return Ok(streamed(stream::iter(lines.ready).map(Ok)));
+        }
+        Err(error) => return Err(read::refused(error)),
+    };
     let live = Live {
         authority: api.authority.clone(),
         credentials: api.auth.changes(),
@@ -95,15 +102,21 @@ pub(super) async fn open(api: &Arc<Api>, inbound: &Inbound) -> Result<Reply, Sta
         bookmarks,
         deadline: Box::pin(sleep_until(Instant::now() + lifetime)),
         next_bookmark: Instant::now() + api.limits.bookmark_every,
+        reached: from,
         over: false,
-        _permit: permit,
+        _held: held,
     };
     let lines = stream::unfold(live, |mut live| async {
         let line = live.next().await?;
-        Some((Ok::<Bytes, Infallible>(line), live))
+        Some((Ok(line), live))
     });
+    Ok(streamed(lines))
+}
+
+/// An answer of lines.
+fn streamed(lines: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static) -> Reply {
     let media = HeaderValue::from_static("application/json");
-    Ok(reply::reply(200, media, Body::from_stream(lines)))
+    reply::reply(200, media, Body::from_stream(lines))
 }
 
 /// Where a watch starts.
@@ -226,8 +239,10 @@ struct Live {
     bookmarks: bool,
     deadline: std::pin::Pin<Box<Sleep>>,
     next_bookmark: Instant,
+    /// The version of the last event, also where it is not of the selection.
+    reached: ResourceVersion,
     over: bool,
-    _permit: OwnedSemaphorePermit,
+    _held: Held,
 }
 
 /// What a watch waited for.
@@ -306,6 +321,8 @@ impl Live {
                 return;
             }
         }
+        // What was taken may be newer, and whoever goes on from here is not to hear of it again.
+        let version = version.max(self.reached);
         if self.lines.marked.is_none_or(|marked| marked < version) {
             self.lines.bookmark(version, false);
         }
@@ -313,11 +330,14 @@ impl Live {
 
     fn take(&mut self, event: Option<WatchEvent>) {
         match event {
-            Some(event) => match self.shown(&event) {
-                Ok(Some((name, object))) => self.lines.push(name, &object),
-                Ok(None) => {}
-                Err(error) => self.fail(&read::refused(error)),
-            },
+            Some(event) => {
+                self.reached = event.version;
+                match self.shown(&event) {
+                    Ok(Some((name, object))) => self.lines.push(name, &object),
+                    Ok(None) => {}
+                    Err(error) => self.fail(&read::refused(error)),
+                }
+            }
             None => match self.watch.ended() {
                 Some(StoreError::Expired { from, oldest }) => {
                     let why = format!("too old resource version: {from} ({oldest})");

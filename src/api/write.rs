@@ -338,7 +338,11 @@ pub(super) fn unchangeable(key: &ObjectKey, stored: &Object, next: &Object) -> R
 
 /// Whether a PUT of the kind may leave out from which version it starts.
 fn unconditional(kind: Kind) -> bool {
-    matches!(kind, Kind::Secret | Kind::Event | Kind::Namespace) || kind.is_rbac()
+    let core = matches!(
+        kind,
+        Kind::Secret | Kind::ConfigMap | Kind::Event | Kind::Namespace
+    );
+    core || kind.is_rbac()
 }
 
 /// 422 for a PUT without `resourceVersion`. Kubernetes names the plural here, not the kind.

@@ -70,9 +70,10 @@ pub(super) async fn read(
 
 /// Where a kind stands in the order of making.
 fn rank(object: &Object) -> usize {
-    const ORDER: [Kind; 4] = [
+    const ORDER: [Kind; 5] = [
         Kind::Namespace,
         Kind::Secret,
+        Kind::ConfigMap,
         Kind::CloudAccount,
         Kind::ClearwaterStack,
     ];

@@ -397,13 +397,17 @@ fn read_entry(key: &[u8], bytes: &[u8]) -> Option<(String, Entry)> {
 }
 
 /// A change as the history keeps it: the format, then key, value and previous value, each after
-/// its length plus one; zero stands for a value that there is not.
+/// its length plus one; zero stands for a value that there is not. What follows is the version of
+/// the previous value, which an earlier Weir neither wrote nor minds.
 fn written_change(change: &Change) -> Vec<u8> {
     let key = Some(change.key.as_bytes());
     let mut bytes = vec![CHANGE_FORMAT];
     for part in [key, change.value.as_deref(), change.previous.as_deref()] {
         bytes.put_u64(part.map_or(0, |part| part.len() as u64 + 1));
         bytes.extend_from_slice(part.unwrap_or_default());
+    }
+    if let Some(version) = change.previous_version {
+        bytes.put_u64(version.0);
     }
     bytes
 }
@@ -427,8 +431,7 @@ fn read_change(key: &[u8], bytes: &[u8]) -> Option<Change> {
         version,
         value: part()?,
         previous: part()?,
-        // The layout has no place for it.
-        previous_version: None,
+        previous_version: rest.try_get_u64().ok().map(ResourceVersion),
     })
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::unconstrained};
 
 use super::backend::{BackendError, Change, Changes};
 use crate::types::meta::ResourceVersion;
@@ -142,13 +142,12 @@ impl<T: AsRef<History> + Send + 'static> Shared<T> {
         lock(&self.state)
     }
 
-    /// Changes the state, and wakes whoever watches.
+    /// Changes the state, and wakes whoever watches: while nobody sees the state, so that whoever
+    /// does finds every watch awake.
     pub(super) fn change(&self, change: impl FnOnce(&mut T)) {
         let mut state = self.lock();
         change(&mut state);
-        let reached = state.as_ref().reached;
-        drop(state);
-        self.reached.send_replace(reached);
+        self.reached.send_replace(state.as_ref().reached);
     }
 
     /// How far the history goes, to be waited for.
@@ -209,7 +208,9 @@ impl<T: AsRef<History>> Position<T> {
                 }
             }
             if self.ready.is_empty() {
-                self.over = self.reached.changed().await.is_err();
+                // A task that has done much before it yields is told "not yet" by tokio's own
+                // signals, whatever is there: but what is written is ready.
+                self.over = unconstrained(self.reached.changed()).await.is_err();
             }
         }
         None
@@ -224,6 +225,10 @@ fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Wake};
+
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn change(key: &str, version: u64) -> Arc<Change> {
@@ -239,6 +244,58 @@ mod tests {
     fn versions(history: &History, after: u64) -> (Vec<u64>, u64) {
         let (changes, reached) = history.changes("a/", after).unwrap();
         (changes.iter().map(version).collect(), reached)
+    }
+
+    /// What a watch has ready, up to a version.
+    fn ready(changes: &mut Changes, version: u64) -> Result<(), u64> {
+        let mut seen = 0;
+        while seen < version {
+            match changes.next().now_or_never() {
+                Some(change) => seen = change.unwrap().unwrap().version.0,
+                None => return Err(seen),
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes whether the history could be seen when a watch was woken.
+    struct Waking {
+        state: Arc<Mutex<History>>,
+        seen: Mutex<Vec<bool>>,
+    }
+
+    impl Wake for Waking {
+        fn wake(self: Arc<Self>) {
+            lock(&self.seen).push(self.state.try_lock().is_ok());
+        }
+    }
+
+    #[test]
+    fn a_watch_is_awake_before_anybody_sees_a_change() {
+        let shared = Shared::new(History::after(0, 8));
+        let mut watch = shared.watch("a/", ResourceVersion(0)).unwrap();
+        let waking = Arc::new(Waking {
+            state: Arc::clone(&shared.state),
+            seen: Mutex::default(),
+        });
+        let waker = Arc::clone(&waking).into();
+        let mut context = Context::from_waker(&waker);
+        assert!(watch.poll_next_unpin(&mut context).is_pending());
+        shared.change(|history| history.push(change("a/1", 1)));
+        assert_eq!(*lock(&waking.seen), [false]);
+        assert_eq!(ready(&mut watch, 1), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_has_done_much_finds_its_watch_ready() {
+        let shared = Shared::new(History::after(0, 8));
+        let mut watch = shared.watch("a/", ResourceVersion(0)).unwrap();
+        assert_eq!(ready(&mut watch, 1), Err(0));
+        shared.change(|history| history.push(change("a/1", 1)));
+        while tokio::task::coop::has_budget_remaining() {
+            tokio::task::coop::consume_budget().await;
+        }
+        assert_eq!(ready(&mut watch, 1), Ok(()));
     }
 
     #[test]

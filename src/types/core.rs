@@ -1,4 +1,4 @@
-//! `Secret`, `Event`, `Lease` and `Namespace`: Kubernetes' own kinds, as far as Weir uses them.
+//! `Secret`, `ConfigMap`, `Event`, `Lease` and `Namespace`: Kubernetes' own kinds, as far as Weir uses them.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -46,6 +46,22 @@ resource! {
         /// Plain values; moved into `data` when the object is written.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         string_data: BTreeMap<String, Confidential>,
+        /// Whether the values may no longer change. Once true, it stays so. Default false.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        immutable: Option<bool>,
+    }
+}
+
+resource! {
+    /// Texts and files that are no secret, as in Kubernetes. Weir itself reads none; they are there for
+    /// what else is kept beside a stack.
+    ConfigMap {
+        /// Texts.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        data: BTreeMap<String, String>,
+        /// Files in base64, whose keys are not in `data` too.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        binary_data: BTreeMap<String, String>,
         /// Whether the values may no longer change. Once true, it stays so. Default false.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         immutable: Option<bool>,

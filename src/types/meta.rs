@@ -32,6 +32,8 @@ pub enum Kind {
     Machine,
     /// Keys and passwords.
     Secret,
+    /// Texts and files that are no secret.
+    ConfigMap,
     /// Something that happened to an object.
     Event,
     /// Who leads.
@@ -50,11 +52,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order in which discovery lists them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ClearwaterStack,
         Self::Machine,
         Self::CloudAccount,
         Self::Secret,
+        Self::ConfigMap,
         Self::Event,
         Self::Lease,
         Self::Namespace,
@@ -80,6 +83,7 @@ impl Kind {
             Self::ClearwaterStack => "ClearwaterStack",
             Self::Machine => "Machine",
             Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
             Self::Event => "Event",
             Self::Lease => "Lease",
             Self::Namespace => "Namespace",
@@ -95,7 +99,7 @@ impl Kind {
     pub const fn group(self) -> &'static str {
         match self {
             Self::CloudAccount | Self::ClearwaterStack | Self::Machine => GROUP,
-            Self::Secret | Self::Event | Self::Namespace => "",
+            Self::Secret | Self::ConfigMap | Self::Event | Self::Namespace => "",
             Self::Lease => "coordination.k8s.io",
             Self::Role | Self::RoleBinding | Self::ClusterRole | Self::ClusterRoleBinding => {
                 RBAC_GROUP
@@ -117,7 +121,7 @@ impl Kind {
     pub const fn api_version(self) -> &'static str {
         match self {
             Self::CloudAccount | Self::ClearwaterStack | Self::Machine => API_VERSION,
-            Self::Secret | Self::Event | Self::Namespace => "v1",
+            Self::Secret | Self::ConfigMap | Self::Event | Self::Namespace => "v1",
             Self::Lease => "coordination.k8s.io/v1",
             Self::Role | Self::RoleBinding | Self::ClusterRole | Self::ClusterRoleBinding => {
                 "rbac.authorization.k8s.io/v1"
@@ -133,6 +137,7 @@ impl Kind {
             Self::ClearwaterStack => "clearwaterstacks",
             Self::Machine => "machines",
             Self::Secret => "secrets",
+            Self::ConfigMap => "configmaps",
             Self::Event => "events",
             Self::Lease => "leases",
             Self::Namespace => "namespaces",
@@ -151,6 +156,7 @@ impl Kind {
             Self::ClearwaterStack => "clearwaterstack",
             Self::Machine => "machine",
             Self::Secret => "secret",
+            Self::ConfigMap => "configmap",
             Self::Event => "event",
             Self::Lease => "lease",
             Self::Namespace => "namespace",
@@ -168,6 +174,7 @@ impl Kind {
             Self::CloudAccount => &["ca", "account", "accounts"],
             Self::ClearwaterStack => &["cws", "stack", "stacks"],
             Self::Machine => &["ma"],
+            Self::ConfigMap => &["cm"],
             Self::Event => &["ev"],
             Self::Namespace => &["ns"],
             _ => &[],

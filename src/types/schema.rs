@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     account::CloudAccount,
-    core::{Event, Lease, Namespace, Secret},
+    core::{ConfigMap, Event, Lease, Namespace, Secret},
     machine::Machine,
     meta::Kind,
     rbac::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
@@ -47,6 +47,7 @@ fn make(kind: Kind) -> Value {
         Kind::ClearwaterStack => derived::<ClearwaterStack>(),
         Kind::Machine => derived::<Machine>(),
         Kind::Secret => derived::<Secret>(),
+        Kind::ConfigMap => derived::<ConfigMap>(),
         Kind::Event => derived::<Event>(),
         Kind::Lease => derived::<Lease>(),
         Kind::Namespace => derived::<Namespace>(),

@@ -164,7 +164,7 @@ fn view() -> Vec<Value> {
     ];
     vec![
         resources(GROUP, &own, READ),
-        resources("", &["events", "namespaces"], READ),
+        resources("", &["configmaps", "events", "namespaces"], READ),
         resources("events.k8s.io", &["events"], READ),
         resources("coordination.k8s.io", &["leases"], READ),
     ]
@@ -178,7 +178,7 @@ fn edit() -> Vec<Value> {
         resources(GROUP, &["clearwaterstacks/plan"], &["create"]),
         resources(GROUP, &["machines"], CHANGE),
         resources("", &["secrets"], READ),
-        resources("", &["secrets"], WRITE),
+        resources("", &["configmaps", "secrets"], WRITE),
         resources("coordination.k8s.io", &["leases"], WRITE),
     ]);
     rules

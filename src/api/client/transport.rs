@@ -25,6 +25,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for everything but a watch. A plan over a slow CloudStack is the slowest request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How often the same request is sent again because the server asked for it, as in Kubernetes'
+/// own client.
+const PUT_OFF_MAX: usize = 10;
+/// The longest that a server is obeyed.
+const PUT_OFF_LONGEST: Duration = Duration::from_secs(30);
+
 /// What is sent.
 pub(super) struct Call {
     pub(super) method: Method,
@@ -129,7 +135,21 @@ impl Transport {
         if let Some(timeout) = call.timeout {
             request = request.timeout(timeout);
         }
+        for _ in 0..PUT_OFF_MAX {
+            let Some(again) = request.try_clone() else {
+                break;
+            };
+            let response = again.send().await.map_err(|e| self.unreachable(e))?;
+            match put_off(&response) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return self.judged(response).await,
+            }
+        }
         let response = request.send().await.map_err(|e| self.unreachable(e))?;
+        self.judged(response).await
+    }
+
+    async fn judged(&self, response: Response) -> Result<Response, ClientError> {
         if response.status().is_success() {
             Ok(response)
         } else {
@@ -186,6 +206,16 @@ impl Transport {
             },
         }
     }
+}
+
+/// How long to wait before the same request is sent again, where the server has done nothing of it
+/// and says when to come again.
+fn put_off(response: &Response) -> Option<Duration> {
+    if response.status() != StatusCode::TOO_MANY_REQUESTS {
+        return None;
+    }
+    let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+    Some(Duration::from_secs(seconds.parse().ok()?).min(PUT_OFF_LONGEST))
 }
 
 /// The texts of an answer's `Warning` headers, which look like `299 - "text"`.

@@ -21,7 +21,7 @@ use crate::{
     },
     types::{
         account::CloudAccount,
-        core::{Event, Lease, Namespace, Secret},
+        core::{ConfigMap, Event, Lease, Namespace, Secret},
         machine::Machine,
         meta::{Kind, Object, ObjectKey, Resource, ResourceVersion},
         rbac::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
@@ -172,6 +172,7 @@ fn assert_understood(kind: Kind, object: &Object) {
         Kind::CloudAccount => lost_by::<CloudAccount>(object),
         Kind::Machine => lost_by::<Machine>(object),
         Kind::Secret => lost_by::<Secret>(object),
+        Kind::ConfigMap => lost_by::<ConfigMap>(object),
         Kind::Event => lost_by::<Event>(object),
         Kind::Lease => lost_by::<Lease>(object),
         Kind::Namespace => lost_by::<Namespace>(object),

@@ -2,12 +2,10 @@
 
 use std::time::Duration as Std;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use super::{
     MACHINES_PER_ROLE_MAX,
-    error::ErrorKind,
     findings::Findings,
     value::{
         DAY, count, filled, has_credentials, identifier, is_local, part, part_or_default,
@@ -22,8 +20,6 @@ use crate::types::{
 
 const MINUTE: u64 = 60;
 const HOUR: Std = Std::from_secs(60 * MINUTE);
-/// A Secret's values together, in bytes; Kubernetes' limit.
-const SECRET_MAX: usize = 1024 * 1024;
 
 /// Judges the spec of a `CloudAccount`.
 pub(super) fn account(spec: &Value, findings: &mut Findings) {
@@ -135,37 +131,6 @@ fn limits(limits: &Limits, findings: &mut Findings) {
         (Std::from_secs(MINUTE), DAY),
         findings,
     );
-}
-
-/// Judges a `Secret`. Its values are never repeated.
-pub(super) fn secret(object: &Value, findings: &mut Findings) {
-    let mut size = 0;
-    for member in ["data", "stringData"] {
-        for (key, value) in object[member].as_object().into_iter().flatten() {
-            let field = format!("{member}[{key}]");
-            if !is_key(key) {
-                let remedy = "use at most 253 of A-Z, a-z, 0-9, -, _ and .";
-                findings.invalid(&field, &(), ("not a key that a Secret takes", remedy));
-            }
-            let text = value.as_str().unwrap_or_default();
-            size += text.len();
-            if member == "data" && STANDARD.decode(text).is_err() {
-                let remedy = "encode it on one line, or put it as it is under `stringData`";
-                findings.invalid(&field, &(), ("not base64", remedy));
-            }
-        }
-    }
-    if size > SECRET_MAX {
-        let why = ("more than 1 MiB together", "shorten or split it");
-        findings.add(ErrorKind::FieldValueTooLong, "data", &(), why);
-    }
-}
-
-fn is_key(key: &str) -> bool {
-    (1..=253).contains(&key.len())
-        && key
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 /// Judges the spec of a `Machine`. The controller writes them; a person may, and gains nothing.

@@ -126,7 +126,10 @@ fn path_segment(field: &str, text: &str, findings: &mut Findings) {
 /// Whether the names of a kind end up in host names or URLs' host parts, and are held to labels;
 /// the rest are Kubernetes' own kinds, whose clients put dots into names.
 const fn is_host_part(kind: Kind) -> bool {
-    !matches!(kind, Kind::Secret | Kind::Event | Kind::Lease)
+    !matches!(
+        kind,
+        Kind::Secret | Kind::ConfigMap | Kind::Event | Kind::Lease
+    )
 }
 
 fn propose(text: &str) -> String {

@@ -23,6 +23,7 @@ mod shape;
 mod stack;
 mod update;
 mod value;
+mod values;
 
 #[cfg(test)]
 mod tests;
@@ -32,7 +33,7 @@ use serde_json::Value;
 use self::findings::Findings;
 use super::{
     account::CloudAccount,
-    core::{Event, Lease, Namespace, Secret},
+    core::{ConfigMap, Event, Lease, Namespace, Secret},
     machine::Machine,
     meta::{FINALIZER, Kind, Object, ObjectMeta},
     rbac::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
@@ -181,7 +182,8 @@ fn meaning(kind: Kind, value: &Value, findings: &mut Findings) {
         Kind::ClearwaterStack if spec.is_object() => stack::check(&meta.name, spec, findings),
         Kind::CloudAccount => account::account(spec, findings),
         Kind::Machine => account::machine(spec, findings),
-        Kind::Secret => account::secret(value, findings),
+        Kind::Secret => values::secret(value, findings),
+        Kind::ConfigMap => values::config_map(value, findings),
         Kind::Role | Kind::ClusterRole => rbac::role(kind, value, findings),
         Kind::RoleBinding | Kind::ClusterRoleBinding => rbac::binding(kind, value, findings),
         Kind::ClearwaterStack | Kind::Event | Kind::Lease | Kind::Namespace => {}
@@ -210,6 +212,7 @@ fn read_as(kind: Kind, value: &Value) -> Result<(), serde_json::Error> {
         Kind::ClearwaterStack => reads::<ClearwaterStack>(value),
         Kind::Machine => reads::<Machine>(value),
         Kind::Secret => reads::<Secret>(value),
+        Kind::ConfigMap => reads::<ConfigMap>(value),
         Kind::Event => reads::<Event>(value),
         Kind::Lease => reads::<Lease>(value),
         Kind::Namespace => reads::<Namespace>(value),

@@ -47,6 +47,7 @@ pub(super) fn check(kind: Kind, old: &Object, new: &Object, findings: &mut Findi
             same("type", (&kind(old), &kind(new)), remedy, findings);
             frozen(old, new, remedy, findings);
         }
+        Kind::ConfigMap => frozen(old, new, "delete the ConfigMap and make it anew", findings),
         Kind::RoleBinding | Kind::ClusterRoleBinding => {
             let remedy = "delete the binding and make it anew";
             let role = |object: &Object| rbac::role_ref(&object.body);
@@ -61,7 +62,7 @@ fn frozen(old: &Object, new: &Object, remedy: &str, findings: &mut Findings) {
     if old.body.get("immutable") != Some(&Value::Bool(true)) {
         return;
     }
-    for member in ["data", "immutable"] {
+    for member in ["data", "binaryData", "immutable"] {
         if old.body.get(member) != new.body.get(member) {
             let why = ("it is immutable when `immutable` is set", remedy);
             findings.add(ErrorKind::FieldValueForbidden, member, &(), why);

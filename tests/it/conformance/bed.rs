@@ -42,6 +42,7 @@ pub(super) struct Made {
     pub(super) limits: Limits,
     /// What is served, so that it can be served again after a restart.
     pub(super) backend: Arc<dyn Backend>,
+    pub(super) clock: Clock,
 }
 
 impl Made {
@@ -66,6 +67,7 @@ impl Default for Made {
         Self {
             limits: Limits::default(),
             backend: Arc::new(Memory::default()),
+            clock: Clock::system(),
         }
     }
 }
@@ -81,8 +83,15 @@ pub(super) struct Bed {
     dir: tempfile::TempDir,
     runtime: Runtime,
     ready: Arc<Mutex<Result<(), String>>>,
+    limits: Limits,
+    clock: Clock,
+    serving: Option<Serving>,
+}
+
+/// A server that runs.
+struct Serving {
     stop: CancellationToken,
-    serving: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 /// The rest of Weir, of which these tests need no more than why it is not ready.
@@ -121,7 +130,7 @@ impl Bed {
             .enable_all()
             .build()
             .unwrap();
-        let (dir, clock) = (tempfile::tempdir().unwrap(), Clock::system());
+        let (dir, clock) = (tempfile::tempdir().unwrap(), made.clock);
         let line = token_line("ann-token", "ann", "", &["people".to_owned()]);
         fs::write(dir.path().join("tokens"), line).unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -131,47 +140,90 @@ impl Bed {
         let url = format!("https://{address}");
         let kubeconfig = dir.path().join("kubeconfig");
         api::kubeconfig::write(&kubeconfig, &url, tls.ca_pem(), &token).unwrap();
-        let client = weir::http::client()
-            .tls_certs_only([reqwest::Certificate::from_pem(tls.ca_pem().as_bytes()).unwrap()])
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .unwrap();
-        let options = AuthOptions {
-            token_file: Some(dir.path().join("tokens")),
-            ..AuthOptions::default()
-        };
-        let store = Store::with_backend(Arc::clone(&made.backend), clock.clone());
-        let audit = AuditOptions {
-            path: dir.path().join("audit.log"),
-            bytes_max: 1 << 30,
-            files_kept: 1,
-        };
-        let ready = Arc::new(Mutex::new(Ok(())));
-        let config = api::Config {
-            store: store.clone(),
-            tls,
-            auth: Authenticators::prepare(&token, &options, &clock).unwrap(),
-            audit: Some(Audit::open(audit).unwrap()),
-            clock,
-            hooks: Arc::new(Rest(Arc::clone(&ready))),
-            limits: made.limits,
-        };
-        let stop = CancellationToken::new();
-        let mut serving = JoinSet::new();
-        let served = api::serve(listener, config, stop.clone());
-        serving.spawn_on(async move { served.await.unwrap() }, runtime.handle());
-        Self {
-            store,
+        let client = client(tls.ca_pem());
+        let mut bed = Self {
+            store: Store::with_backend(Arc::clone(&made.backend), clock.clone()),
             backend: made.backend,
             url,
             token: token.expose().to_owned(),
             client,
             dir,
             runtime,
-            ready,
-            stop,
-            serving,
-        }
+            ready: Arc::new(Mutex::new(Ok(()))),
+            limits: made.limits,
+            clock,
+            serving: None,
+        };
+        bed.serve(listener);
+        bed
+    }
+
+    /// Begins to serve what the store holds.
+    fn serve(&mut self, listener: TcpListener) {
+        let dir = self.dir.path();
+        let ip = listener.local_addr().unwrap().ip();
+        let token = api::tls::token(dir).unwrap();
+        let options = AuthOptions {
+            token_file: Some(dir.join("tokens")),
+            ..AuthOptions::default()
+        };
+        let audit = AuditOptions {
+            path: dir.join("audit.log"),
+            bytes_max: 1 << 30,
+            files_kept: 1,
+        };
+        let config = api::Config {
+            store: self.store.clone(),
+            tls: api::tls::Tls::prepare(dir, ip, None, &self.clock).unwrap(),
+            auth: Authenticators::prepare(&token, &options, &self.clock).unwrap(),
+            audit: Some(Audit::open(audit).unwrap()),
+            clock: self.clock.clone(),
+            hooks: Arc::new(Rest(Arc::clone(&self.ready))),
+            limits: self.limits,
+        };
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let served = api::serve(listener, config, stop.clone());
+        let handle = self.runtime.handle();
+        tasks.spawn_on(async move { served.await.unwrap() }, handle);
+        self.serving = Some(Serving { stop, tasks });
+    }
+
+    /// Stops the server in order, if it runs, and lets go of what it served.
+    pub(super) fn stop(&mut self) {
+        let Some(mut serving) = self.serving.take() else {
+            return;
+        };
+        serving.stop.cancel();
+        let ended = async { while serving.tasks.join_next().await.is_some() {} };
+        let ended = self
+            .runtime
+            .block_on(async { timeout(PATIENCE, ended).await });
+        ended.expect("the server stops");
+    }
+
+    /// Serves again, at the same address, what `backend` will hold: it begins once nothing holds
+    /// the former one any more.
+    pub(super) fn start(&mut self, backend: impl Future<Output = Arc<dyn Backend>>) {
+        assert!(self.serving.is_none(), "it was not stopped");
+        let mut serve = |backend| {
+            self.store = Store::with_backend(Arc::clone(&backend), self.clock.clone());
+            self.backend = backend;
+        };
+        serve(Arc::new(Memory::new(1)));
+        serve(self.runtime.block_on(backend));
+        // The connections of the former one lead nowhere.
+        let ca = fs::read_to_string(self.dir().join("tls/ca.crt")).unwrap();
+        self.client = client(&ca);
+        let listener = self.block_on(TcpListener::bind(self.address()));
+        self.serve(listener.unwrap());
+    }
+
+    /// Stops it, and serves the same again at the same address.
+    pub(super) fn restart(&mut self) {
+        self.stop();
+        let backend = Arc::clone(&self.backend);
+        self.start(std::future::ready(backend));
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -356,21 +408,13 @@ impl Bed {
     pub(super) fn version(&self) -> u64 {
         number(&self.get(STACKS).is(200)["metadata"]["resourceVersion"])
     }
-
-    /// Stops the server in order.
-    pub(super) fn stop(&mut self) {
-        self.stop.cancel();
-        let ended = async { while self.serving.join_next().await.is_some() {} };
-        let ended = self
-            .runtime
-            .block_on(async { timeout(PATIENCE, ended).await });
-        ended.expect("the server stops");
-    }
 }
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        self.stop.cancel();
+        if let Some(serving) = &self.serving {
+            serving.stop.cancel();
+        }
     }
 }
 
@@ -543,6 +587,14 @@ impl Drop for Started {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn client(ca: &str) -> reqwest::Client {
+    weir::http::client()
+        .tls_certs_only([reqwest::Certificate::from_pem(ca.as_bytes()).unwrap()])
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap()
 }
 
 /// The words of a line; blanks between single quotes belong to the word.

@@ -142,7 +142,7 @@ fn k108_what_repeats_is_counted() {
     }
 }
 
-/// Check 109: kubectl's own creators send protobuf. Weir has no ConfigMap, which kubectl is told.
+/// Check 109: kubectl's own creators send protobuf. What Weir does not have, kubectl is told.
 #[test]
 fn k109_kubectl_creates_by_protobuf() {
     let Some(bed) = Bed::kubectl() else { return };
@@ -155,6 +155,10 @@ fn k109_kubectl_creates_by_protobuf() {
     );
     bed.k("create namespace t").says("namespace/t created");
     bed.k("create configmap m --from-literal=k=v")
+        .says("configmap/m created");
+    let made = bed.get("/api/v1/namespaces/default/configmaps/m").is(200);
+    assert_eq!(made["data"], json!({"k": "v"}));
+    bed.k("create serviceaccount a")
         .fails("could not find the requested resource");
 }
 

@@ -6,9 +6,13 @@
 //! that server did. Where Weir's kinds are made otherwise, it says so.
 
 mod bed;
+mod configmaps;
 mod deleting;
 mod discovery;
 mod events;
+mod histories;
+mod kube_rs;
+mod limits;
 mod observed;
 mod operations;
 mod output;

@@ -12,7 +12,7 @@ use crate::cli::{lab::until, told::snapshot};
 const MINOR: &str = "32";
 
 /// A bed where that kubectl is installed.
-fn bed() -> Option<Bed> {
+pub(super) fn bed_of_golden_words() -> Option<Bed> {
     let bed = Bed::kubectl()?;
     let told = bed.k("version --client -o json").ok();
     let told: Value = serde_json::from_str(&told).unwrap();
@@ -35,7 +35,7 @@ fn shown(said: &Said) -> String {
 
 /// Runs commands one after the other, and gives what a terminal would show, without what differs
 /// from run to run.
-fn transcript(bed: &Bed, lines: &[&str]) -> String {
+pub(super) fn transcript(bed: &Bed, lines: &[&str]) -> String {
     let told: Vec<_> = lines.iter().map(|line| shown(&bed.k(line))).collect();
     plain(&told.join("\n"))
 }
@@ -56,7 +56,9 @@ fn plain(text: &str) -> String {
 
 #[test]
 fn what_there_is_is_read() {
-    let Some(bed) = bed() else { return };
+    let Some(bed) = bed_of_golden_words() else {
+        return;
+    };
     bed.file("a.yaml", &stack("a"));
     bed.file("b.yaml", &stack("b"));
     let event = json!({
@@ -95,7 +97,9 @@ fn what_there_is_is_read() {
 
 #[test]
 fn what_there_is_is_changed() {
-    let Some(bed) = bed() else { return };
+    let Some(bed) = bed_of_golden_words() else {
+        return;
+    };
     bed.file("a.yaml", &stack("a"));
     bed.file("a2.yaml", &scaled("a", 3));
     let mut wrong = stack("a");
@@ -131,7 +135,9 @@ fn what_there_is_is_changed() {
 
 #[test]
 fn what_is_applied_by_several_is_told_apart() {
-    let Some(bed) = bed() else { return };
+    let Some(bed) = bed_of_golden_words() else {
+        return;
+    };
     bed.file("a.yaml", &stack("a"));
     bed.file("a2.yaml", &scaled("a", 3));
     let lines = [
@@ -149,7 +155,9 @@ fn what_is_applied_by_several_is_told_apart() {
 
 #[test]
 fn what_there_is_is_waited_for_pruned_and_deleted() {
-    let Some(bed) = bed() else { return };
+    let Some(bed) = bed_of_golden_words() else {
+        return;
+    };
     let mut family = Vec::new();
     for name in ["owner", "part"] {
         let mut secret = secret(name);

@@ -156,8 +156,15 @@ fn k089_a_watch_from_too_long_ago_is_told_so() {
     for name in ["a", "b", "c", "d", "e", "f", "g", "h", "i"] {
         bed.stack(name);
     }
-    bed.get(&format!("{STACKS}?watch=true&resourceVersion=1"))
-        .refused(410, "Expired");
+    let mut old = bed.follow(&format!("{STACKS}?watch=true&resourceVersion=1"));
+    let (kind, status) = old.event();
+    let told = (&status["code"], &status["reason"]);
+    assert_eq!(
+        (&*kind, told),
+        ("ERROR", (&json!(410), &json!("Expired"))),
+        "{status}"
+    );
+    assert_eq!(old.next_or_end(), None);
     bed.get(&format!("{STACKS}?watch=true&resourceVersion=x"))
         .refused(400, "BadRequest");
     let mut watch = bed.follow(&format!(

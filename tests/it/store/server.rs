@@ -87,7 +87,7 @@ pub(super) fn address(members: &[Server]) -> String {
 }
 
 /// Connects to an etcd that must be there.
-pub(super) async fn connect(address: &str, history: usize) -> Etcd {
+pub(crate) async fn connect(address: &str, history: usize) -> Etcd {
     let config = EtcdConfig::read(address, &EtcdFiles::default()).unwrap();
     until(address, async || {
         let etcd = Etcd::connect(&config, history).await;
