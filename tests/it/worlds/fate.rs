@@ -37,8 +37,8 @@ impl Length {
     pub(super) const fn of(seed: u64) -> Self {
         match seed {
             ..1_000 => Self::Long,
-            ..10_000 if seed.is_multiple_of(4) => Self::Long,
-            ..10_000 => Self::Short,
+            1_000..10_000 if seed.is_multiple_of(4) => Self::Long,
+            1_000..10_000 => Self::Short,
             _ if seed.is_multiple_of(20) => Self::Long,
             _ => Self::Brief,
         }
