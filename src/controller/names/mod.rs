@@ -1,6 +1,6 @@
 //! Keeps stacks' names on their name servers.
 //!
-//! A round says what is to be on which server ([`round`]); looks and updates are made here, beside
+//! A round says what is to be on which server (`round`); looks and updates are made here, beside
 //! the rounds, so that a server that does not answer keeps no round waiting. What a look found wakes
 //! the stack, whose round decides on it, records and tells, and only then hands updates over. Nothing
 //! is remembered that a look would not tell again.
