@@ -223,8 +223,7 @@ impl Stage {
         stack.and_then(|stack| stack.status).unwrap_or_default()
     }
 
-    /// Waits for a level; prints the cloud where it does not come.
-    pub(crate) async fn until<F: Future<Output = bool>>(&self, what: &str, holds: impl Fn() -> F) {
+    async fn until<F: Future<Output = bool>>(&self, what: &str, holds: impl Fn() -> F) {
         let wait = async {
             while !holds().await {
                 tokio::time::sleep(GLANCE).await;
